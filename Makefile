@@ -1,0 +1,35 @@
+# Everything that people do here. Big build results lie in one cache folder outside of the checkout; nothing needs it to exist.
+CACHE := $(or $(EVENKEEL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel)
+export EVENKEEL_CACHE := $(CACHE)
+
+.PHONY: help demo test lint format generate images cluster clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /make \1  # /p' $(MAKEFILE_LIST) | column -t -s '#'
+
+demo: ## A pool over three endpoints of different speed, with live shares, until Ctrl-C
+	hack/demo.sh
+
+test: ## Everything: unit, property, config channel, raw sockets, a real API server, a real cluster
+	hack/test.sh
+
+lint: ## Formatting, lints, licences, conventions
+	hack/lint.sh
+
+format: ## Format the code
+	cargo fmt --all
+
+generate: ## Write the generated files
+	cargo xtask generate
+	hack/generate-manifests.sh
+
+images: ## Static programs as image archives in $(CACHE)/images
+	hack/images.sh
+
+cluster: images ## A real Kubernetes of three nodes with Evenkeel's images on it (hack/README.md)
+	hack/cluster.sh up
+	hack/cluster.sh load $(CACHE)/images/*.tar
+
+clean: ## Remove the cluster and the cache folder
+	hack/cluster.sh down
+	rm -rf $(CACHE)

@@ -1,0 +1,165 @@
+//! What a proxy answers.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::PoolUid;
+
+/// Answer 200 to a PUT or PATCH: the request path uses the new state, but for the pools rejected.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledgement {
+    /// Epoch received.
+    pub epoch: u64,
+    /// Revision received.
+    pub revision: u64,
+    /// Hash of the pools received, rejected ones included.
+    pub hash: String,
+    /// Pools that keep their last good version (or have none), and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<PoolUid, Vec<Rejection>>,
+}
+
+/// Why a pool was rejected.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Path of the field within the pool's document.
+    pub field: String,
+    /// What is wrong with it, and the way out.
+    pub message: String,
+}
+
+/// Answer to GET /v1/snapshot: a snapshot that can be PUT as it is (the additional members are for reading).
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedSnapshot {
+    /// Epoch received; 0 before the first push.
+    pub epoch: u64,
+    /// Revision received; 0 before the first push.
+    pub revision: u64,
+    /// Hash of the pools received.
+    pub hash: String,
+    /// The pools as received.
+    pub pools: BTreeMap<PoolUid, serde_json::Value>,
+    /// The versions in use of the pools that were rejected, where there is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub active: BTreeMap<PoolUid, serde_json::Value>,
+    /// Pools rejected, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<PoolUid, Vec<Rejection>>,
+}
+
+/// Answer to GET /v1/pools: the heartbeat, and what this proxy knows of its pools.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolsReport {
+    /// Epoch received; 0 before the first push.
+    pub epoch: u64,
+    /// Revision received; 0 before the first push.
+    pub revision: u64,
+    /// Hash of the pools received.
+    pub hash: String,
+    /// Pools rejected, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<PoolUid, Vec<Rejection>>,
+    /// Pools in use.
+    pub pools: BTreeMap<PoolUid, PoolReport>,
+}
+
+/// What a proxy knows of a pool. Counters start with the proxy and survive pushes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolReport {
+    /// Namespace of the pool.
+    pub namespace: String,
+    /// Name of the pool.
+    pub name: String,
+    /// Generation in use.
+    pub generation: i64,
+    /// Responses sent to clients, those that the proxy made itself included.
+    pub requests: u64,
+    /// Requests sent a second time, to another endpoint.
+    pub retries: u64,
+    /// Endpoints by identity.
+    pub endpoints: BTreeMap<String, EndpointReport>,
+}
+
+/// What a proxy knows of an endpoint.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointReport {
+    /// Address and port.
+    pub address: String,
+    /// Key of the backend that it belongs to.
+    pub backend: String,
+    /// Name of the pod, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Weight among the endpoints of its backend.
+    pub weight: u32,
+    /// Terminating, or of weight 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// What active checks found; healthy if there are none.
+    pub health: Health,
+    /// Why the last check failed, while unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_reason: Option<String>,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Requests that failed at the endpoint: no connection, no response, or a status of 500 and above.
+    pub failures: u64,
+}
+
+/// Health of an endpoint at a proxy.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub enum Health {
+    /// Takes requests.
+    Healthy,
+    /// Takes none.
+    Unhealthy,
+}
+
+/// Body of every answer that is not 200.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReport {
+    /// What is wrong, as a word.
+    pub code: ErrorCode,
+    /// What is wrong, and the way out.
+    pub message: String,
+    /// The proxy's epoch, where the order is what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The proxy's revision, where the order is what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// What is wrong with a push.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorCode {
+    /// 403: the certificate is ours, but not a controller's.
+    NotController,
+    /// 409: the proxy has a newer (epoch, revision), or the same with another hash.
+    Stale,
+    /// 412: the base named in If-Match is not what the proxy has, or the result has another hash: send the whole.
+    UnknownBase,
+    /// 413: larger than [`super::MAX_SNAPSHOT_BYTES`].
+    TooLarge,
+    /// 422: not the JSON that is expected, or a hash that does not fit its pools.
+    Unreadable,
+    /// 404, 405, 415, 428: no such path, method or media type, or no If-Match.
+    Unsupported,
+    /// 403 to a pull: the certificate is ours, but not a proxy's.
+    NotProxy,
+    /// 503 to a pull: this controller has not seen everything yet.
+    NotSynced,
+}

@@ -1,0 +1,20 @@
+//! Labels, annotations and names that Evenkeel reads or writes on Kubernetes objects.
+
+/// The API group of every object of ours.
+pub const GROUP: &str = "evenkeel.dev";
+/// UID of the pool that a Service or a Secret was made for.
+pub const POOL_UID: &str = "evenkeel.dev/pool-uid";
+/// Name of the pool that a Service was made for.
+pub const POOL: &str = "evenkeel.dev/pool";
+/// Namespace of the pool that a Service was made for.
+pub const POOL_NAMESPACE: &str = "evenkeel.dev/pool-namespace";
+/// The fleet that a proxy pod belongs to.
+pub const PROXY_CLASS: &str = "evenkeel.dev/proxy-class";
+/// Weight of a pod among the endpoints of its backend, 0 to 1,000; 0 drains.
+pub const WEIGHT: &str = "evenkeel.dev/weight";
+/// Who made an object (Kubernetes' recommended label).
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Field manager, Lease name, and the value of [`MANAGED_BY`] on what we make.
+pub const CONTROLLER: &str = "evenkeel-controller";
+/// The Service that a slice belongs to (Kubernetes').
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";

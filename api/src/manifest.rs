@@ -1,0 +1,289 @@
+//! Reads manifests from YAML as an API server would take them: the CRD's defaults, bounds and CEL rules, unknown fields
+//! refused, and each complaint with its line.
+//!
+//! The CRD is the only source of rules, so that a folder of files and a cluster refuse the same manifests.
+
+mod tree;
+
+use std::{fmt, sync::LazyLock};
+
+use jsonschema::paths::LocationSegment;
+use kube::{
+    CustomResourceExt,
+    core::cel::{Validator, apply_defaults},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tree::{Segment, Tree};
+
+use crate::{
+    labels::GROUP,
+    object::{BalancerPool, ProxyClass, crd},
+};
+
+/// An object that a file may hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Manifest {
+    /// A pool; its namespace is `default` if the file names none.
+    Pool(Box<BalancerPool>),
+    /// A class.
+    Class(Box<ProxyClass>),
+}
+
+/// What is wrong with a manifest, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ManifestError {
+    /// Line of the file, from 1.
+    pub line: u64,
+    /// Path of the field, empty if the YAML itself is broken.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Reads all the documents of a file.
+///
+/// # Errors
+/// Everything that is wrong with any of them, in the order of the lines.
+pub fn parse(text: &str) -> Result<Vec<Manifest>, Vec<ManifestError>> {
+    let documents = serde_saphyr::from_multiple::<Tree>(text).map_err(|error| vec![syntax(&error)])?;
+    let mut manifests = Vec::new();
+    let mut errors = Vec::new();
+    for document in documents {
+        match manifest(&document) {
+            Ok(manifest) => manifests.push(manifest),
+            Err(found) => errors.extend(found),
+        }
+    }
+    errors.sort_by_key(|error| error.line);
+    if errors.is_empty() { Ok(manifests) } else { Err(errors) }
+}
+
+fn syntax(error: &serde_saphyr::Error) -> ManifestError {
+    let text = error.without_snippet().to_string();
+    ManifestError {
+        line: error.location().map_or(1, |location| location.line()),
+        field: String::new(),
+        message: text.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
+    let value = document.to_value();
+    let expected = format!("{GROUP}/v1alpha1");
+    if value["apiVersion"] != expected.as_str() {
+        return Err(vec![error_at(document, &[Segment::key("apiVersion")], format!("expected {expected}"))]);
+    }
+    match value["kind"].as_str() {
+        Some("BalancerPool") => {
+            let mut pool: BalancerPool = object(document, &value, &POOL_SCHEMA)?;
+            pool.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+            Ok(Manifest::Pool(Box::new(pool)))
+        }
+        Some("ProxyClass") => Ok(Manifest::Class(Box::new(object(document, &value, &CLASS_SCHEMA)?))),
+        _ => Err(vec![error_at(
+            document,
+            &[Segment::key("kind")],
+            "expected BalancerPool or ProxyClass".to_owned(),
+        )]),
+    }
+}
+
+struct ObjectSchema {
+    schema: Value,
+    bounds: jsonschema::Validator,
+}
+
+static POOL_SCHEMA: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<BalancerPool>);
+static CLASS_SCHEMA: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<ProxyClass>);
+
+impl ObjectSchema {
+    fn of<T: CustomResourceExt>() -> Self {
+        let crd = crd::<T>();
+        let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
+        let mut schema = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
+            .unwrap_or_default();
+        // The API server knows these by itself, and a CRD must not say more of them.
+        schema["properties"]["apiVersion"] = serde_json::json!({"type": "string"});
+        schema["properties"]["kind"] = serde_json::json!({"type": "string"});
+        schema["properties"]["metadata"] = serde_json::json!({
+            "type": "object", "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "namespace": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        });
+        let bounds = jsonschema::validator_for(&schema).expect("a generated CRD is a JSON schema");
+        Self { schema, bounds }
+    }
+}
+
+fn object<T: DeserializeOwned>(
+    document: &Tree,
+    value: &Value,
+    schema: &ObjectSchema,
+) -> Result<T, Vec<ManifestError>> {
+    let mut errors = Vec::new();
+    unknown_fields(&schema.schema, value, &mut Vec::new(), &mut |path| {
+        errors.push(error_at(document, path, "unknown field".to_owned()));
+    });
+    let value = apply_defaults(&schema.schema, value);
+    for error in schema.bounds.iter_errors(&value) {
+        let path: Vec<_> = error.instance_path().iter().map(segment).collect();
+        errors.push(error_at(document, &path, error.to_string()));
+    }
+    if !errors.is_empty() {
+        return Err(errors); // CEL rules may assume what the schema says
+    }
+    if let Err(found) = Validator::new().validate(&schema.schema, &value, None) {
+        return Err(found
+            .into_vec()
+            .into_iter()
+            .map(|error| error_at(document, &Segment::parse(&error.field_path), error.message))
+            .collect());
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = Segment::parse(&error.path().to_string());
+        vec![error_at(document, &path, error.into_inner().to_string())]
+    })
+}
+
+fn segment(segment: LocationSegment<'_>) -> Segment {
+    match segment {
+        LocationSegment::Property(name) => Segment::key(&name),
+        LocationSegment::Index(index) => Segment::Index(index),
+    }
+}
+
+fn error_at(document: &Tree, path: &[Segment], message: String) -> ManifestError {
+    ManifestError { line: document.line(path), field: Segment::join(path), message }
+}
+
+/// Calls `found` with the path of each field that `schema` does not name.
+fn unknown_fields(
+    schema: &Value,
+    value: &Value,
+    path: &mut Vec<Segment>,
+    found: &mut impl FnMut(&[Segment]),
+) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                path.push(Segment::key(name));
+                let of_name = schema["properties"].get(name);
+                match of_name.or_else(|| schema.get("additionalProperties")) {
+                    Some(schema) => unknown_fields(schema, value, path, found),
+                    None => found(path),
+                }
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Segment::Index(index));
+                unknown_fields(&schema["items"], item, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOL: &str = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: BalancerPool
+metadata:
+  name: shop
+spec:
+  listeners:
+  - {name: web, port: 8000, protocol: HTTP}
+  backends:
+  - addresses:
+    - {address: 127.0.0.1, port: 9001}
+";
+
+    fn check(text: &str, expect: &[&str]) {
+        let found: Vec<_> = match parse(text) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(found.len(), expect.len(), "{found:#?}");
+        for (found, expect) in found.iter().zip(expect) {
+            assert!(found.starts_with(expect), "{found:?} does not start with {expect:?}");
+        }
+    }
+
+    #[test]
+    fn takes_defaults_from_the_crd() {
+        let manifests = parse(POOL).unwrap();
+        let [Manifest::Pool(pool)] = manifests.as_slice() else { panic!("{manifests:?}") };
+        assert_eq!(pool.metadata.namespace.as_deref(), Some("default"));
+        assert_eq!(pool.spec.proxy_class, "default");
+        assert_eq!(pool.spec.backends[0].weight, 1);
+        assert_eq!(pool.spec.timeouts.request, crate::Duration::from_secs(15));
+    }
+
+    #[test]
+    fn takes_several_documents_and_empty_ones() {
+        let class =
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: ProxyClass\nmetadata: {name: default}\nspec: {}\n";
+        assert_eq!(parse(&format!("{POOL}---\n{class}")).unwrap().len(), 2);
+        assert_eq!(parse("# nothing here\n").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn names_the_line_and_the_field() {
+        check(
+            &POOL.replace("port: 8000", "port: 0"),
+            &["line 7: spec.listeners[0].port: 0 is less than the minimum"],
+        );
+        check(
+            &POOL.replace("port: 9001", "prot: 9001"),
+            &[
+                "line 10: spec.backends[0].addresses[0].prot: unknown field",
+                "line 10: spec.backends[0].addresses[0]: \"port\" is a required property",
+            ],
+        );
+        check(
+            &POOL.replace("127.0.0.1", "nowhere"),
+            &["line 10: spec.backends[0].addresses[0].address: address must be an IPv4 or IPv6 address"],
+        );
+        check(&POOL.replace("name: shop", "name: Shop"), &["line 1: metadata.name must be a DNS-1035 label"]);
+        check(&format!("{POOL}  algorithm: {{type: Best}}\n"), &["line 11: spec.algorithm.type: "]);
+        check(&POOL.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
+        check("a: [\n", &["line "]);
+        check("just text", &["line 1: apiVersion: expected"]);
+    }
+
+    #[test]
+    fn runs_the_rules_of_the_crd() {
+        check(
+            &format!("{POOL}  algorithm: {{type: Random, leastRequest: {{}}}}\n"),
+            &["line 11: spec.algorithm.leastRequest: leastRequest needs type LeastRequest"],
+        );
+        check(
+            &format!("{POOL}  timeouts: {{connect: 0ms}}\n"),
+            &["line 11: spec.timeouts.connect: connect must be from 1ms to 1m"],
+        );
+        check(
+            &POOL.replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
+            &["line 7: spec.listeners: two listeners have the same port"],
+        );
+    }
+}

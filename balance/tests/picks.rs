@@ -1,0 +1,269 @@
+//! What every pick keeps to, whatever the algorithm, and what each algorithm promises.
+
+#![expect(clippy::unwrap_used, reason = "a test's way to fail")]
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use evenkeel_balance::{
+    Algorithm, Backend, Balancer, Endpoint, Guard, Outcome, Pick, PoolSpec, PoolState, Query,
+};
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::SmallRng};
+
+const ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::RoundRobin,
+    Algorithm::WeightedRoundRobin,
+    Algorithm::Random,
+    Algorithm::PowerOfTwoChoices { choices: 2 },
+    Algorithm::LeastRequest { choices: 16 },
+    Algorithm::SourceIpHash,
+];
+
+fn endpoint(name: &str, weight: u32) -> Endpoint {
+    let address = "10.0.0.1:80".parse().unwrap();
+    Endpoint { id: name.into(), address, weight, terminating: false, healthy: true }
+}
+
+fn backend(key: &str, weight: u32, endpoints: Vec<Endpoint>) -> Backend {
+    Backend { key: key.to_owned(), weight, endpoints }
+}
+
+fn equal(count: usize) -> Vec<Backend> {
+    vec![backend("b", 1, (0..count).map(|index| endpoint(&format!("e{index}"), 1)).collect())]
+}
+
+struct Pool {
+    state: Arc<PoolState>,
+    balancer: Balancer,
+    rng: SmallRng,
+}
+
+impl Pool {
+    fn new(algorithm: Algorithm, backends: Vec<Backend>) -> Self {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let state = Arc::new(PoolState::new(2, &mut rng));
+        let balancer = Balancer::new(&PoolSpec { algorithm, backends }, &state);
+        Self { state, balancer, rng }
+    }
+
+    fn pick(&mut self, client: IpAddr, tried: &[usize]) -> Option<Pick<'_>> {
+        self.balancer.pick(&Query { worker: 0, client, tried }, &mut self.rng)
+    }
+
+    /// How often each endpoint is picked, each request ending before the next.
+    fn counts(&mut self, picks: u32) -> BTreeMap<String, u32> {
+        let mut counts = BTreeMap::new();
+        for number in 0..picks {
+            let client = IpAddr::from(number.to_be_bytes());
+            if let Some(pick) = self.pick(client, &[]) {
+                *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn in_flight(&self, id: &str) -> u64 {
+        self.state.endpoint(&id.into()).in_flight()
+    }
+}
+
+fn client(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+#[test]
+fn round_robin_ignores_weights_and_is_exact() {
+    let backends = vec![backend("b", 1, vec![endpoint("a", 5), endpoint("b", 1), endpoint("c", 1)])];
+    let counts = Pool::new(Algorithm::RoundRobin, backends).counts(300);
+    assert_eq!(counts, [("a", 100), ("b", 100), ("c", 100)].map(|(name, n)| (name.to_owned(), n)).into());
+}
+
+#[test]
+fn weighted_round_robin_gives_each_its_weight() {
+    let backends = vec![backend("b", 1, vec![endpoint("a", 5), endpoint("b", 1), endpoint("c", 1)])];
+    let counts = Pool::new(Algorithm::WeightedRoundRobin, backends).counts(70);
+    assert_eq!(counts, [("a", 50), ("b", 10), ("c", 10)].map(|(name, n)| (name.to_owned(), n)).into());
+}
+
+#[test]
+fn random_and_hash_follow_weights() {
+    for algorithm in [Algorithm::Random, Algorithm::SourceIpHash] {
+        let backends = vec![backend("b", 1, vec![endpoint("a", 3), endpoint("b", 1)])];
+        let of_a = Pool::new(algorithm, backends).counts(10_000)["a"];
+        assert!((7200..7800).contains(&of_a), "{algorithm:?}: {of_a}");
+    }
+}
+
+#[test]
+fn a_backend_has_its_share_whatever_its_size() {
+    for algorithm in ALGORITHMS {
+        let many = (0..20).map(|index| endpoint(&format!("m{index}"), 1)).collect();
+        let backends = vec![backend("few", 9, vec![endpoint("f", 1)]), backend("many", 1, many)];
+        let of_few = Pool::new(algorithm, backends).counts(10_000)["f"];
+        let expected = if algorithm == Algorithm::SourceIpHash { 8800..9200 } else { 9000..9001 };
+        assert!(expected.contains(&of_few), "{algorithm:?}: {of_few}");
+    }
+}
+
+#[test]
+fn cyclic_algorithms_reach_every_endpoint_of_every_backend() {
+    for (algorithm, of_a) in [(Algorithm::RoundRobin, 180), (Algorithm::WeightedRoundRobin, 270)] {
+        let stable = vec![endpoint("a", 3), endpoint("b", 1)];
+        let canary = (0..5).map(|index| endpoint(&format!("c{index}"), 1)).collect();
+        let counts = Pool::new(algorithm, vec![backend("s", 9, stable), backend("c", 1, canary)]).counts(400);
+        assert_eq!((counts["a"], counts["b"]), (of_a, 360 - of_a), "{algorithm:?}");
+        for index in 0..5 {
+            assert_eq!(counts[&format!("c{index}")], 8, "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn least_loaded_wins() {
+    for algorithm in [Algorithm::LeastRequest { choices: 16 }, Algorithm::PowerOfTwoChoices { choices: 3 }] {
+        let mut pool = Pool::new(algorithm, equal(3));
+        let mut guards: Vec<Guard> = Vec::new();
+        for _ in 0..9 {
+            guards.push(pool.pick(client(1), &[]).unwrap().guard);
+        }
+        for id in ["e0", "e1", "e2"] {
+            assert_eq!(pool.in_flight(id), 3, "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn least_request_honours_weights() {
+    let backends = vec![backend("b", 1, vec![endpoint("big", 3), endpoint("small", 1)])];
+    let mut pool = Pool::new(Algorithm::LeastRequest { choices: 16 }, backends);
+    let _guards: Vec<Guard> = (0..8).map(|_| pool.pick(client(1), &[]).unwrap().guard).collect();
+    assert_eq!((pool.in_flight("big"), pool.in_flight("small")), (6, 2));
+}
+
+#[test]
+fn the_same_client_has_the_same_endpoint_on_every_proxy() {
+    let pick = |seed: u64, worker: usize, address: IpAddr, mapped: bool| {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let state = Arc::new(PoolState::new(4, &mut rng));
+        let spec = PoolSpec { algorithm: Algorithm::SourceIpHash, backends: equal(10) };
+        let client = match address {
+            IpAddr::V4(v4) if mapped => IpAddr::V6(v4.to_ipv6_mapped()),
+            other => other,
+        };
+        let balancer = Balancer::new(&spec, &state);
+        balancer.pick(&Query { worker, client, tried: &[] }, &mut rng).unwrap().endpoint.id.to_string()
+    };
+    for last in 0..50 {
+        let one = pick(1, 0, client(last), false);
+        assert_eq!(one, pick(2, 3, client(last), false));
+        assert_eq!(one, pick(3, 1, client(last), true), "IPv4 within IPv6");
+    }
+}
+
+#[test]
+fn terminating_endpoints_are_the_last_resort_of_their_backend() {
+    let terminating = |name: &str| Endpoint { terminating: true, ..endpoint(name, 1) };
+    for algorithm in ALGORITHMS {
+        let with_ready = vec![backend("b", 1, vec![endpoint("ready", 1), terminating("old")])];
+        assert_eq!(Pool::new(algorithm, with_ready).counts(50).keys().collect::<Vec<_>>(), ["ready"]);
+        let without = vec![backend("b", 1, vec![terminating("old")])];
+        assert_eq!(Pool::new(algorithm, without).counts(50).keys().collect::<Vec<_>>(), ["old"]);
+        let unhealthy = Endpoint { healthy: false, ..endpoint("sick", 1) };
+        let sick = vec![backend("b", 1, vec![unhealthy, terminating("old")])];
+        assert!(Pool::new(algorithm, sick).counts(50).is_empty(), "a ready one exists, if not a healthy one");
+    }
+}
+
+#[test]
+fn failures_are_counted_once_and_cancels_not() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(1));
+    for outcome in [Some(Outcome::Success), Some(Outcome::Failure), Some(Outcome::Cancelled), None] {
+        let mut guard = pool.pick(client(1), &[]).unwrap().guard;
+        outcome.into_iter().for_each(|outcome| guard.set_outcome(outcome));
+    }
+    let state = pool.state.endpoint(&"e0".into());
+    assert_eq!((state.requests(), state.failures(), state.in_flight()), (4, 1, 0));
+}
+
+#[test]
+fn what_was_learned_outlives_a_balancer() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
+    let guard = pool.pick(client(1), &[]).unwrap().guard;
+    let spec = PoolSpec { algorithm: Algorithm::LeastRequest { choices: 2 }, backends: equal(2) };
+    pool.balancer = Balancer::new(&spec, &pool.state);
+    let (busy, idle) = if pool.in_flight("e0") == 1 { ("e0", "e1") } else { ("e1", "e0") };
+    for _ in 0..3 {
+        assert_eq!(pool.pick(client(1), &[]).unwrap().endpoint.id.as_str(), idle);
+    }
+    drop(guard);
+    assert_eq!(pool.in_flight(busy), 0);
+}
+
+fn any_backends() -> impl Strategy<Value = Vec<Backend>> {
+    let endpoint = (0..4u32, any::<bool>(), any::<bool>());
+    let backend = (0..3u32, prop::collection::vec(endpoint, 0..6));
+    prop::collection::vec(backend, 0..4).prop_map(|backends| {
+        let numbered = backends.into_iter().enumerate();
+        numbered
+            .map(|(b, (weight, endpoints))| Backend {
+                key: format!("b{b}"),
+                weight,
+                endpoints: endpoints
+                    .into_iter()
+                    .enumerate()
+                    .map(|(e, (weight, terminating, healthy))| Endpoint {
+                        terminating,
+                        healthy,
+                        ..self::endpoint(&format!("b{b}e{e}"), weight)
+                    })
+                    .collect(),
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn only_what_may_be_picked_is_picked_and_each_once(backends in any_backends(), which in 0..ALGORITHMS.len()) {
+        let mut pool = Pool::new(ALGORITHMS[which], backends.clone());
+        let mut expected: Vec<_> = backends
+            .iter()
+            .filter(|backend| backend.weight > 0)
+            .flat_map(|backend| {
+                let any_ready = backend.endpoints.iter().any(|endpoint| !endpoint.terminating);
+                let takes = move |e: &&Endpoint| e.healthy && e.weight > 0 && e.terminating != any_ready;
+                backend.endpoints.iter().filter(takes)
+            })
+            .map(|endpoint| endpoint.id.to_string())
+            .collect();
+        let (mut tried, mut picked) = (Vec::new(), Vec::new());
+        while let Some(pick) = pool.pick(client(9), &tried) {
+            let (index, id) = (pick.index, pick.endpoint.id.to_string());
+            prop_assert!(!tried.contains(&index), "an endpoint that was tried is not picked again");
+            picked.push(id);
+            tried.push(index);
+        }
+        expected.sort();
+        picked.sort();
+        prop_assert_eq!(picked, expected, "every endpoint is found before the pool gives up");
+    }
+
+    #[test]
+    fn nothing_stays_in_flight(ends in prop::collection::vec(any::<Option<bool>>(), 1..100)) {
+        let mut pool = Pool::new(Algorithm::LeastRequest { choices: 2 }, equal(3));
+        let mut open = Vec::new();
+        for end in ends {
+            let mut guard = pool.pick(client(1), &[]).unwrap().guard;
+            match end {
+                Some(true) => guard.set_outcome(Outcome::Success),
+                Some(false) => drop(open.pop()),
+                None => {}
+            }
+            open.push(guard);
+        }
+        drop(open);
+        for id in ["e0", "e1", "e2"] {
+            prop_assert_eq!(pool.in_flight(id), 0);
+        }
+    }
+}

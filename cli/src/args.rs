@@ -1,0 +1,148 @@
+//! The command line's words.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use evenkeel_api::Duration;
+
+/// Evenkeel's command line.
+#[derive(Parser, Debug)]
+#[command(name = "evenkeel", version, about = "See through a load balancer, and run one on this machine")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve the pools of a folder of YAML files, without Kubernetes.
+    Local(Local),
+    /// List pools, endpoints or proxies.
+    Get(Get),
+    /// Show which share of the requests each endpoint takes, until Ctrl-C.
+    Top(Top),
+    /// Say in a few lines whether all is well; exit code 3 if it is not.
+    Status(Status),
+}
+
+/// `evenkeel local`.
+#[derive(clap::Args, Debug)]
+pub struct Local {
+    /// Folder with YAML files of BalancerPools; changes take effect at once.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Where probes, metrics and lists are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub admin: SocketAddr,
+    /// Where the listeners' ports are bound; :: takes IPv4 too.
+    #[arg(long, value_name = "IP", default_value = "::")]
+    pub bind: IpAddr,
+    /// The port where host names select the pool; bound when a listener has one.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub shared_port: u16,
+    /// Threads that serve [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// How long open requests have to end after Ctrl-C.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub grace: Duration,
+}
+
+/// Where the controller is.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Server {
+    /// Address of a controller's admin pages, such as http://127.0.0.1:9090 of `evenkeel local`. Without it: the controller
+    /// that leads in the cluster of the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
+    #[arg(long, env = "EVENKEEL_SERVER", global = true)]
+    pub server: Option<String>,
+    /// kubeconfig file, in place of those that KUBECONFIG names.
+    #[arg(long, global = true)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// Namespace that Evenkeel is installed in.
+    #[arg(long, env = "EVENKEEL_INSTALL", default_value = "evenkeel-system", global = true)]
+    pub install: String,
+}
+
+/// `evenkeel get`.
+#[derive(clap::Args, Debug)]
+pub struct Get {
+    /// What to list.
+    pub what: Kind,
+    /// Only this one.
+    pub name: Option<String>,
+    /// Namespace of the pools.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Pools of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Format,
+    /// Where the controller is.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `evenkeel top`.
+#[derive(clap::Args, Debug)]
+pub struct Top {
+    /// Time between two looks.
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub every: Duration,
+    /// End after so many.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u32>,
+    /// Where the controller is.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `evenkeel status`.
+#[derive(clap::Args, Debug)]
+pub struct Status {
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Format,
+    /// Where the controller is.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// What can be listed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Pools.
+    #[value(alias = "pool", alias = "bp")]
+    Pools,
+    /// Endpoints.
+    #[value(alias = "endpoint", alias = "ep")]
+    Endpoints,
+    /// Proxies.
+    #[value(alias = "proxy")]
+    Proxies,
+}
+
+/// How to print.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Columns.
+    Table,
+    /// More columns.
+    Wide,
+    /// JSON, for programs: its fields are stable.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// Names only, one a line.
+    Name,
+}

@@ -1,0 +1,203 @@
+//! `evenkeel local`: a controller that reads files and a proxy, in one process, with the status that a cluster would show.
+//!
+//! The config channel is the same, but for the network: the publisher calls the proxy's handler.
+
+use std::{
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use evenkeel_controller::{
+    admin::{Admin, Gather},
+    compile::Mode,
+    core::Core,
+    effect::Effect,
+    election::{Fence, Leadership},
+    engine::{CarryOut, Connections, Engine},
+    event::Event,
+    metrics::Metrics,
+    publish::{Dial, PublishMetrics, Publisher, Transport, TransportError, Versions},
+    published,
+    source::{EVENT_QUEUE, files},
+};
+use evenkeel_proxy::{
+    Drain, Plane, Proxy, ProxyConfig, SharedPort,
+    control::{Control, ControlMetrics},
+};
+use evenkeel_tls::Role;
+use futures::{FutureExt, future::BoxFuture};
+use http::{Request, Response};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Local;
+
+/// Answers and questions that wait at most.
+const QUEUE: usize = 256;
+/// The name of the one proxy.
+const PROXY: &str = "local";
+/// The one leadership.
+const EPOCH: u64 = 1;
+
+/// Serves the pools of a folder until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// If the folder cannot be read, or a port is taken.
+pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
+    readable(&args.folder)?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+    let admin_listener = TcpListener::bind(args.admin)
+        .await
+        .with_context(|| format!("cannot listen on {}: --admin names another address", args.admin))?;
+    let proxy = Arc::new(Proxy::start(config(&args)?)?);
+    let control =
+        Control::new(proxy.plane().clone(), 0, ControlMetrics::register(proxy.metrics().registry())?);
+    let readiness = Arc::clone(proxy.readiness());
+    let mut tasks = JoinSet::new();
+    let ready = Arc::clone(&control);
+    tasks.spawn(async move {
+        ready.ready().await;
+        readiness.set_configured();
+    });
+
+    let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+    events.send(Event::Proxy(proxy_of_this_process())).await.context("the core has ended")?;
+    let (told, told_receiver) = mpsc::channel(QUEUE);
+    let (views, view_questions) = mpsc::channel(QUEUE);
+    let (synced, synced_receiver) = watch::channel(false);
+    let (problem_sender, file_problems) = watch::channel(Vec::new());
+    let (problems, problem_lines) = watch::channel(Vec::new());
+    let folder = args.folder.clone();
+    let mut watching = tokio::spawn(async move { files::watch(&folder, events, problem_sender).await });
+    tasks.spawn(lines(file_problems, problems));
+
+    let metrics = Metrics::new()?;
+    let versions = Versions::default();
+    let publish_metrics = PublishMetrics::register(metrics.registry())?;
+    let publisher = Publisher::new(Arc::new(InProcess(control)), versions.clone(), told, publish_metrics);
+    let (_leads, leadership) = watch::channel(Leadership::Leader { epoch: EPOCH, fence: Fence::unlimited() });
+    let gathering = Arc::clone(&proxy);
+    let others: Gather = Arc::new(move || gathering.gather());
+    let admin = Admin { metrics: metrics.clone(), synced: synced_receiver, views, others: Some(others) };
+    tasks.spawn(async move { admin.serve(admin_listener, std::future::pending()).await.unwrap_or_default() });
+
+    info!(folder = %args.folder.display(), admin = %args.admin, "serving; edit the files to change anything");
+    let connections = Connections {
+        events: event_receiver,
+        told: told_receiver,
+        views: view_questions,
+        leadership,
+        elector: None,
+        versions,
+        publisher,
+        writer: Box::new(NoWriter),
+        metrics,
+        synced,
+        problems: problem_lines,
+    };
+    let stop = stop_signal()?;
+    let engine = Engine::new(Core::new(Mode::Files), connections);
+    tokio::select! {
+        () = engine.run(stop) => {}
+        ended = &mut watching => {
+            ended.context("the watch of the folder broke")?.with_context(|| format!("cannot watch {}", args.folder.display()))?;
+        }
+    }
+    info!("finishing what is open; once more Ctrl-C ends at once");
+    let drain = proxy.drain(Drain { accept: std::time::Duration::ZERO, grace: args.grace.into() });
+    let again = stop_signal()?;
+    tokio::select! {
+        () = drain => {}
+        () = again => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn readable(folder: &Path) -> anyhow::Result<()> {
+    let help =
+        || format!("cannot read the folder {}: name one with YAML files of BalancerPools", folder.display());
+    std::fs::read_dir(folder).with_context(help)?;
+    Ok(())
+}
+
+fn config(args: &Local) -> anyhow::Result<ProxyConfig> {
+    let threads = match args.threads {
+        Some(threads) => threads,
+        None => thread::available_parallelism().context("cannot tell the number of cores: give --threads")?,
+    };
+    Ok(ProxyConfig {
+        threads,
+        address: args.bind,
+        shared_port: SharedPort::WhenNamed(args.shared_port),
+        endpoint_metrics: true,
+    })
+}
+
+fn proxy_of_this_process() -> published::Proxy {
+    published::Proxy {
+        id: PROXY.to_owned(),
+        class: "default".to_owned(),
+        name: PROXY.to_owned(),
+        node: None,
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        serving: true,
+        terminating: false,
+    }
+}
+
+/// What is wrong with files, as lines to show.
+async fn lines(mut found: watch::Receiver<Vec<files::FileProblem>>, lines: watch::Sender<Vec<String>>) {
+    while found.changed().await.is_ok() {
+        let shown = found.borrow_and_update().iter().map(ToString::to_string).collect();
+        lines.send_replace(shown);
+    }
+}
+
+/// Statuses are shown by the core itself, and there is nothing else to write to.
+struct NoWriter;
+
+impl CarryOut for NoWriter {
+    fn carry_out(&self, _: &Fence, _: Vec<Effect>) {}
+}
+
+/// The config channel without the network.
+struct InProcess(Arc<Control<Plane>>);
+
+impl Dial for InProcess {
+    fn dial(&self, _: &published::Proxy) -> Box<dyn Transport> {
+        Box::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+impl Transport for InProcess {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        let (parts, body) = request.into_parts();
+        let control = Arc::clone(&self.0);
+        async move { Ok(control.answer(&parts, body, Some(&Role::Controller)).await) }.boxed()
+    }
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,359 @@
+//! The whole of the controller's judgement, in memory: events and answers in, versions and effects out.
+
+mod world;
+
+use std::time::Duration;
+
+use evenkeel_api::{channel::Rejection, labels, object::ProxyClassSpec};
+
+use super::*;
+use crate::event::Pool;
+use world::{SPEC, World, service};
+
+#[test]
+fn a_pool_becomes_ready() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.check(
+        "a",
+        &[
+            "Accepted=True,Accepted",
+            "ResolvedRefs=True,ResolvedRefs",
+            "Programmed=True,Programmed",
+            "Ready=True,Ready",
+        ],
+    );
+    let status = &world.statuses[&ObjectName::new("shop", "a")];
+    assert_eq!(status.endpoints.as_ref().unwrap().summary, "2/2");
+    assert_eq!(status.proxies.as_ref().unwrap().summary, "2/2");
+    let address = status.address.as_ref().unwrap();
+    assert_eq!(address.service, "pool-shop-a.evenkeel-system.svc.cluster.local");
+    assert_eq!(address.alias, "a-lb.shop.svc.cluster.local");
+    assert_eq!(world.document("a")["listeners"]["web"]["port"], 10_000);
+    assert_eq!(world.services(), ["evenkeel-system/pool-shop-a", "shop/a-lb"]);
+}
+
+#[test]
+fn nothing_happens_before_every_source_has_told_all() {
+    let mode = Mode::Kubernetes { namespace: "n".to_owned(), cluster_domain: "c".to_owned() };
+    let mut core = Core::new(mode);
+    let now = Now { instant: Instant::now(), time: Timestamp::UNIX_EPOCH };
+    core.lead(1, &[], now);
+    assert_eq!(core.step(now), Step::default());
+}
+
+#[test]
+fn a_follower_compiles_and_writes_nothing() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.core.follow();
+    world.effects.clear();
+    world.endpoints(&["10.0.0.7"]);
+    let step = world.core.step(world.now);
+    assert_eq!(step.effects, []);
+    assert_eq!(step.versions["default"].epoch, 0);
+    assert!(step.versions["default"].pools["uid-a"].text.as_str().contains("10.0.0.7"));
+}
+
+#[test]
+fn the_service_waits_until_every_live_proxy_has_bound_the_port() {
+    let mut world = World::new();
+    world.deaf.insert("p2".to_owned());
+    world.pool("a", 1, SPEC);
+    world.settle();
+    assert_eq!(world.services(), Vec::<String>::new());
+    world.check("a", &["Programmed=False,Pending", "Ready=False,NotProgrammed"]);
+    world.wait(Duration::from_secs(11));
+    world.check("a", &["Programmed=False,PartiallyProgrammed"]);
+    world.deaf.clear();
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed"]);
+}
+
+#[test]
+fn a_silent_proxy_is_told_and_a_dead_one_does_not_count() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.deaf.insert("p2".to_owned());
+    world.wait(Duration::from_secs(9));
+    world.check("a", &["Programmed=True,Programmed"]);
+    world.wait(Duration::from_secs(2));
+    world.check("a", &["Programmed=False,PartiallyProgrammed", "Ready=False,NotProgrammed"]);
+    world.proxy("p2", false);
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed"]);
+}
+
+#[test]
+fn endpoints_change_without_lowering_programmed() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let before = world.version().revision;
+    world.endpoints(&["10.0.0.3"]);
+    world.effects.clear();
+    let step = world.core.step(world.now);
+    assert_eq!(step.versions["default"].revision, before + 1);
+    let lowered = step.effects.iter().any(|effect| match effect {
+        Effect::Status { status, .. } => status.conditions[2].status != "True",
+        _ => false,
+    });
+    assert!(!lowered);
+}
+
+#[test]
+fn a_missing_service_is_named() {
+    let mut world = World::new();
+    world.pool("a", 1, &SPEC.replace("\"app\"", "\"nowhere\""));
+    world.pool("b", 1, &SPEC.replace("\"http\"", "\"grpc\""));
+    world.pool("c", 1, SPEC);
+    world.settle();
+    world.check(
+        "a",
+        &["ResolvedRefs=False,BackendNotFound", "Ready=False,NotResolved", "Programmed=True,Programmed"],
+    );
+    world.check("b", &["ResolvedRefs=False,BackendNotFound"]);
+    world.check("c", &["Ready=True,Ready"]);
+}
+
+#[test]
+fn the_last_good_version_serves_on() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.pool("a", 2, r#"{"listeners": 7}"#);
+    world.settle();
+    world.check("a", &["Accepted=False,Invalid", "Programmed=False,Pending", "Ready=False,NotAccepted"]);
+    assert_eq!(world.document("a")["generation"], 1);
+
+    // What the class does not allow is not carried out either.
+    let loud = SPEC.replacen('{', r#"{"service": {"type": "LoadBalancer"},"#, 1);
+    world.pool("a", 3, &loud);
+    world.settle();
+    world.check("a", &["Accepted=False,NotAllowedByClass"]);
+    assert_eq!(world.document("a")["generation"], 1);
+}
+
+#[test]
+fn a_new_leader_adopts_the_last_good_version() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let pools = world.version().pools.iter().map(|(uid, pool)| (uid.clone(), pool.text.to_value())).collect();
+    let has = ReceivedSnapshot { pools, ..ReceivedSnapshot::default() };
+
+    let mut other = World::new();
+    other.pool("a", 2, "{}");
+    other.core.step(other.now);
+    other.core.lead(2, &[has], other.now);
+    other.settle();
+    assert_eq!(other.version().epoch, 2);
+    assert_eq!(other.document("a")["generation"], 1);
+}
+
+#[test]
+fn a_port_outlives_its_pool_for_a_minute() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.apply(Event::PoolDeleted(ObjectName::new("shop", "a")));
+    world.settle();
+    assert_eq!(world.services(), Vec::<String>::new());
+    assert!(world.version().pools.contains_key("uid-a"));
+    world.wait(Duration::from_secs(59));
+    assert!(world.version().pools.contains_key("uid-a"));
+    world.wait(Duration::from_secs(1));
+    assert!(!world.version().pools.contains_key("uid-a"));
+    world.pool("b", 1, SPEC);
+    world.settle();
+    assert_eq!(world.document("b")["listeners"]["web"]["port"], 10_001);
+}
+
+#[test]
+fn a_pool_keeps_its_port_without_proxies() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    for proxy in ["p1", "p2"] {
+        world.apply(Event::ProxyDeleted(proxy.to_owned()));
+    }
+    world.settle();
+    world.check("a", &["Programmed=False,NoProxies"]);
+    assert_eq!(world.services().len(), 2);
+    world.proxy("p3", true);
+    world.settle();
+    world.check("a", &["Ready=True,Ready"]);
+    assert_eq!(world.document("a")["listeners"]["web"]["port"], 10_000);
+}
+
+#[test]
+fn the_older_pool_has_the_hostname() {
+    let named = SPEC.replace("\"HTTP\"", r#""HTTP", "hostnames": ["x.example.com"]"#);
+    let mut world = World::new();
+    world.pool("b", 1, &named);
+    world.settle();
+    assert_eq!(world.document("b")["listeners"]["web"]["hostnames"][0], "x.example.com");
+    world.pool("a", 1, &named); // made earlier
+    world.settle();
+    assert_eq!(world.document("a")["listeners"]["web"]["hostnames"][0], "x.example.com");
+    assert!(world.document("b")["listeners"]["web"].get("hostnames").is_none());
+    world.check("b", &["Accepted=True,Accepted", "Ready=True,Ready"]);
+    let status = &world.statuses[&ObjectName::new("shop", "b")];
+    assert_eq!(status.listeners[0].conditions[0].reason, "Conflicted");
+
+    world.apply(Event::PoolDeleted(ObjectName::new("shop", "a")));
+    world.settle();
+    assert_eq!(world.document("b")["listeners"]["web"]["hostnames"][0], "x.example.com");
+}
+
+#[test]
+fn a_foreign_service_is_never_touched() {
+    let mut world = World::new();
+    world.apply(Event::Service(ObjectName::new("shop", "a-lb"), service("own", 1)));
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.check("a", &["Programmed=False,ServiceConflict"]);
+    assert_eq!(world.services(), ["evenkeel-system/pool-shop-a"]);
+}
+
+#[test]
+fn a_rejection_is_told() {
+    let mut world = World::new();
+    let why = Rejection { field: "timeouts".to_owned(), message: "unknown field".to_owned() };
+    world.rejected.insert("uid-a".to_owned(), vec![why]);
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.check("a", &["Programmed=False,ProxyRejected"]);
+}
+
+#[test]
+fn weights_come_from_pods() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.apply(Event::PodWeight("uid-10.0.0.1".to_owned(), Some("5".to_owned())));
+    world.apply(Event::PodWeight("uid-10.0.0.2".to_owned(), Some("lots".to_owned())));
+    world.settle();
+    let endpoints = world.document("a")["backends"]["app:http"]["endpoints"].clone();
+    assert_eq!(endpoints["uid-10.0.0.1:8080"]["weight"], 5);
+    assert!(endpoints["uid-10.0.0.2:8080"].get("weight").is_none());
+    let status = &world.statuses[&ObjectName::new("shop", "a")];
+    assert!(status.conditions[1].message.contains(labels::WEIGHT), "{}", status.conditions[1].message);
+}
+
+#[test]
+fn proxies_and_special_addresses_are_no_endpoints() {
+    let mut world = World::new();
+    world.endpoints(&["10.0.0.1", "10.9.0.1", "127.0.0.1", "169.254.1.1"]);
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let endpoints = world.document("a")["backends"]["app:http"]["endpoints"].clone();
+    assert_eq!(endpoints.as_object().unwrap().len(), 1);
+    world.check("a", &["ResolvedRefs=False,RefNotPermitted"]);
+}
+
+#[test]
+fn a_higher_epoch_at_a_proxy_is_passed_on() {
+    let mut world = World::new();
+    world.core.tell("p1", ProxyEvent::Superseded { epoch: 7 }, world.now);
+    assert_eq!(world.core.step(world.now).raise_above, Some(7));
+    assert_eq!(world.core.step(world.now).raise_above, None);
+}
+
+#[test]
+fn a_class_deleted_by_mistake_takes_nothing_with_it() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let services = world.services();
+    world.effects.clear();
+    world.apply(Event::ClassDeleted("default".to_owned()));
+    world.settle();
+    assert!(world.effects.contains(&Effect::DefaultClass));
+    assert_eq!(world.services(), services);
+    assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::DeleteService { .. })));
+    world.check("a", &["Ready=True,Ready"]);
+}
+
+#[test]
+fn what_a_class_forbids_is_served_for_a_minute_more() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let others = serde_json::from_str(r#"{"matchLabels": {"team": "other"}}"#).unwrap();
+    world.class(ProxyClassSpec { namespace_selector: others, ..ProxyClassSpec::permissive_default() });
+    world.settle();
+    world.check("a", &["Accepted=False,NotAllowedByClass", "Programmed=False,Pending"]);
+    assert_eq!(world.services(), Vec::<String>::new());
+    assert!(world.version().pools.contains_key("uid-a"));
+    world.class(ProxyClassSpec::permissive_default());
+    world.settle();
+    world.check("a", &["Ready=True,Ready"]);
+    assert_eq!(world.document("a")["listeners"]["web"]["port"], 10_000);
+}
+
+#[test]
+fn a_leader_that_returns_corrects_what_another_wrote() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let right = world.statuses[&ObjectName::new("shop", "a")].clone();
+    world.core.follow();
+    world.settle();
+    let mut wrong = right.clone();
+    wrong.conditions[2].status = "False".to_owned();
+    let spec = serde_json::from_str(SPEC).unwrap();
+    let pool =
+        Pool { uid: "uid-a".to_owned(), generation: 1, created: 97, spec: Ok(spec), status: Some(wrong) };
+    world.apply(Event::Pool(ObjectName::new("shop", "a"), Box::new(pool)));
+    world.effects.clear();
+    world.core.lead(3, &[], world.now);
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed"]);
+    assert!(world.effects.iter().any(|effect| matches!(effect, Effect::Status { .. })));
+}
+
+#[test]
+fn a_proxy_that_reports_another_version_uses_it_no_more() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.wait(Duration::from_secs(11)); // no new leader any more, which would give it time
+    world.deaf.insert("p2".to_owned());
+    world.core.tell("p2", ProxyEvent::Reported(Box::default()), world.now);
+    world.settle();
+    world.check("a", &["Programmed=False,Pending"]);
+}
+
+#[test]
+fn a_new_leader_keeps_a_pool_whose_newest_version_is_refused() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let pools = world.version().pools.iter().map(|(uid, pool)| (uid.clone(), pool.text.to_value())).collect();
+    let has = ReceivedSnapshot { pools, ..ReceivedSnapshot::default() };
+    let mut other = World::new();
+    other.pool("a", 2, &SPEC.replacen('{', r#"{"service": {"type": "LoadBalancer"},"#, 1));
+    other.core.step(other.now);
+    other.core.lead(2, &[has], other.now);
+    other.settle();
+    assert_eq!(other.document("a")["generation"], 1);
+}
+
+#[test]
+fn a_follower_knows_the_ports_that_a_leader_allotted() {
+    let mut world = World::new();
+    world.core.follow();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let name = ObjectName::new("shop", "a");
+    let spec = serde_json::from_str(SPEC).unwrap();
+    let ports = [("web".to_owned(), 10_003)].into();
+    let desired = crate::services::desired(&name, "uid-a", &spec, "evenkeel-system", &ports);
+    world.carry_out(Effect::Service(Box::new(desired)));
+    let step = world.core.step(world.now);
+    let document = step.versions["default"].pools["uid-a"].text.to_value();
+    assert_eq!(document["listeners"]["web"]["port"], 10_003);
+}

@@ -1,0 +1,183 @@
+//! What the proxies said: which version each of them uses, what each of them thinks of the endpoints, and who is silent.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use evenkeel_api::channel::{Health, PoolUid, PoolsReport, Rejection};
+
+use crate::published::{Proxy, ProxyEvent, ProxyId};
+
+/// How long a proxy may be silent, or make no progress towards the newest version, before the status says so.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The proxies of all classes.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    members: BTreeMap<ProxyId, Member>,
+}
+
+/// A proxy and what it said.
+#[derive(Debug)]
+pub struct Member {
+    /// The proxy.
+    pub proxy: Proxy,
+    /// The newest version of this leadership that its request path uses.
+    pub acknowledged: Option<Acknowledged>,
+    /// Its last report.
+    pub report: Option<PoolsReport>,
+    /// When it last answered, or when it was first seen (by this leadership).
+    pub heard: Instant,
+    /// Whether it answered at all.
+    pub answered: bool,
+    /// Why the last attempt failed, if it did.
+    pub failure: Option<String>,
+    progressed: Instant,
+}
+
+/// A version that a proxy uses.
+#[derive(Clone, Debug, Default)]
+pub struct Acknowledged {
+    /// Epoch of the version.
+    pub epoch: u64,
+    /// Revision of the version.
+    pub revision: u64,
+    generations: BTreeMap<PoolUid, i64>,
+    rejected: BTreeMap<PoolUid, Vec<Rejection>>,
+}
+
+impl Fleet {
+    /// Takes over the set of proxies.
+    pub fn set_proxies(&mut self, proxies: &BTreeMap<ProxyId, Proxy>, now: Instant) {
+        self.members.retain(|id, _| proxies.contains_key(id));
+        for (id, proxy) in proxies {
+            let member = self.members.entry(id.clone()).or_insert_with(|| Member {
+                proxy: proxy.clone(),
+                acknowledged: None,
+                report: None,
+                heard: now,
+                answered: false,
+                failure: None,
+                progressed: now,
+            });
+            if member.proxy.is_live() != proxy.is_live() {
+                (member.heard, member.progressed) = (now, now);
+            }
+            member.proxy = proxy.clone();
+        }
+    }
+
+    /// Forgets what was said to an earlier leadership.
+    pub fn begin_epoch(&mut self, now: Instant) {
+        for member in self.members.values_mut() {
+            (member.acknowledged, member.answered) = (None, false);
+            (member.heard, member.progressed) = (now, now);
+        }
+    }
+
+    /// Takes in what a proxy said.
+    pub fn tell(&mut self, id: &str, event: ProxyEvent, now: Instant) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        match event {
+            ProxyEvent::Acknowledged { epoch, revision, generations, rejected } => {
+                member.acknowledged = Some(Acknowledged { epoch, revision, generations, rejected });
+                (member.heard, member.progressed, member.answered, member.failure) = (now, now, true, None);
+            }
+            ProxyEvent::Reported(report) => {
+                // What it acknowledged is not what it has: it was restarted, or somebody else pushed.
+                if member.version().is_some_and(|version| version != (report.epoch, report.revision)) {
+                    member.acknowledged = None;
+                }
+                member.report = Some(*report);
+                (member.heard, member.answered, member.failure) = (now, true, None);
+            }
+            ProxyEvent::Failed { message } => member.failure = Some(message),
+            ProxyEvent::Superseded { .. } => {}
+        }
+    }
+
+    /// All proxies.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// The live proxies of a class.
+    pub fn live<'a>(&'a self, class: &'a str) -> impl Iterator<Item = &'a Member> {
+        self.members.values().filter(move |member| member.proxy.is_live() && member.proxy.class == class)
+    }
+
+    /// The first time after `now` at which a proxy's silence or lack of progress becomes worth a word.
+    #[must_use]
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let times = self.members.values().flat_map(|member| [member.heard, member.progressed]);
+        times.map(|time| time + PATIENCE).filter(|time| *time > now).min()
+    }
+}
+
+impl Member {
+    /// It has not answered for [`PATIENCE`].
+    #[must_use]
+    pub fn is_silent(&self, now: Instant) -> bool {
+        now.duration_since(self.heard) >= PATIENCE
+    }
+
+    /// It does not use `(epoch, revision)` and has made no progress for [`PATIENCE`].
+    #[must_use]
+    pub fn is_behind(&self, version: (u64, u64), now: Instant) -> bool {
+        self.version() != Some(version) && now.duration_since(self.progressed) >= PATIENCE
+    }
+
+    /// The version that it uses.
+    #[must_use]
+    pub fn version(&self) -> Option<(u64, u64)> {
+        self.acknowledged.as_ref().map(|acknowledged| (acknowledged.epoch, acknowledged.revision))
+    }
+
+    /// A new version was published: lack of progress counts from now if it was up to date.
+    pub(crate) const fn outdated(&mut self, now: Instant) {
+        self.progressed = now;
+    }
+
+    /// It uses this generation of the pool.
+    #[must_use]
+    pub fn uses(&self, pool: &str, generation: i64) -> bool {
+        self.acknowledged.as_ref().is_some_and(|acknowledged| {
+            acknowledged.generations.get(pool) == Some(&generation)
+                && !acknowledged.rejected.contains_key(pool)
+        })
+    }
+
+    /// Why it rejected the pool.
+    #[must_use]
+    pub fn rejection(&self, pool: &str) -> Option<&[Rejection]> {
+        self.acknowledged.as_ref()?.rejected.get(pool).map(Vec::as_slice)
+    }
+
+    /// How many pools it rejects.
+    #[must_use]
+    pub fn rejected_count(&self) -> u32 {
+        let rejected = self.acknowledged.as_ref().map_or(0, |acknowledged| acknowledged.rejected.len());
+        u32::try_from(rejected).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it holds the endpoint for healthy; false if it has not said.
+    #[must_use]
+    pub fn holds_healthy(&self, pool: &str, endpoint: &str) -> bool {
+        let report = self.report.as_ref().and_then(|report| report.pools.get(pool));
+        report
+            .and_then(|pool| pool.endpoints.get(endpoint))
+            .is_some_and(|endpoint| endpoint.health == Health::Healthy)
+    }
+}
+
+impl Fleet {
+    /// Tells the members of a class that were up to date with `old` that there is a newer version.
+    pub fn published(&mut self, class: &str, old: (u64, u64), now: Instant) {
+        for member in self.members.values_mut().filter(|member| member.proxy.class == class) {
+            if member.version() == Some(old) {
+                member.outdated(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The world in memory, as the sources told it, and which pools a change concerns.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use evenkeel_api::object::{BalancerPoolSpec, ProxyClassSpec};
+
+use crate::{
+    event::{Event, ObjectName, Pool, Relist, Service, Slice},
+    published::{Proxy, ProxyId},
+};
+
+/// The world in memory.
+#[derive(Debug, Default)]
+pub struct Index {
+    pools: BTreeMap<ObjectName, Pool>,
+    classes: BTreeMap<String, Result<ProxyClassSpec, String>>,
+    services: BTreeMap<ObjectName, Service>,
+    slices: BTreeMap<ObjectName, Slice>,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    pod_weights: HashMap<String, String>,
+    proxies: BTreeMap<ProxyId, Proxy>,
+    slices_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    pools_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    synced: bool,
+    changes: Changes,
+}
+
+/// What a batch of events may have changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Pools whose own object changed, or the class or namespace that they belong to: all of them is to be looked at again.
+    pub pools: BTreeSet<ObjectName>,
+    /// Pools of whose backends' endpoints some changed.
+    pub endpoints: BTreeSet<ObjectName>,
+    /// Services that changed or went.
+    pub services: BTreeSet<ObjectName>,
+    /// The set of proxies changed.
+    pub proxies: bool,
+}
+
+impl Index {
+    /// Takes in a change. O(log n), but for classes and namespaces, which look at every pool, and weights of pods, which look
+    /// at every slice.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Pool(name, pool) => self.put_pool(name, *pool),
+            Event::PoolDeleted(name) => self.remove_pool(&name),
+            Event::Class(name, class) => {
+                self.classes.insert(name.clone(), class.spec);
+                self.class_changed(&name);
+            }
+            Event::ClassDeleted(name) => {
+                self.classes.remove(&name);
+                self.class_changed(&name);
+            }
+            Event::Service(name, service) => {
+                self.services.insert(name.clone(), service);
+                self.service_changed(name);
+            }
+            Event::ServiceDeleted(name) => {
+                self.services.remove(&name);
+                self.service_changed(name);
+            }
+            Event::Slice(name, slice) => self.put_slice(name, Some(slice)),
+            Event::SliceDeleted(name) => self.put_slice(name, None),
+            Event::Namespace(name, labels) => {
+                if self.namespaces.insert(name.clone(), labels.clone()).as_ref() != Some(&labels) {
+                    self.namespace_changed(&name);
+                }
+            }
+            Event::NamespaceDeleted(name) => {
+                self.namespaces.remove(&name);
+                self.namespace_changed(&name);
+            }
+            Event::PodWeight(uid, weight) => self.put_weight(uid, weight),
+            Event::Proxy(proxy) => {
+                self.proxies.insert(proxy.id.clone(), proxy);
+                self.changes.proxies = true;
+            }
+            Event::ProxyDeleted(id) => {
+                self.proxies.remove(&id);
+                self.changes.proxies = true;
+            }
+            Event::Synced => self.synced = true,
+            Event::Relisted(list) => self.relisted(list),
+        }
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Every source has told all that there was at its start.
+    #[must_use]
+    pub const fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The pools, by namespace and name.
+    #[must_use]
+    pub const fn pools(&self) -> &BTreeMap<ObjectName, Pool> {
+        &self.pools
+    }
+
+    /// A class; `Err` if it is there but cannot be read.
+    #[must_use]
+    pub fn class(&self, name: &str) -> Option<Result<&ProxyClassSpec, &str>> {
+        self.classes.get(name).map(|spec| spec.as_ref().map_err(String::as_str))
+    }
+
+    /// Names of the classes.
+    pub fn class_names(&self) -> impl Iterator<Item = &str> {
+        self.classes.keys().map(String::as_str)
+    }
+
+    /// The Services, by namespace and name.
+    #[must_use]
+    pub const fn services(&self) -> &BTreeMap<ObjectName, Service> {
+        &self.services
+    }
+
+    /// The slices of a Service.
+    pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &Slice> {
+        self.slices_of.get(service).into_iter().flatten().filter_map(|name| self.slices.get(name))
+    }
+
+    /// Labels of a namespace.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(name)
+    }
+
+    /// The weight that a pod's annotation names, by the pod's UID.
+    #[must_use]
+    pub fn pod_weight(&self, uid: &str) -> Option<&str> {
+        self.pod_weights.get(uid).map(String::as_str)
+    }
+
+    /// The proxies by identity.
+    #[must_use]
+    pub const fn proxies(&self) -> &BTreeMap<ProxyId, Proxy> {
+        &self.proxies
+    }
+
+    fn put_pool(&mut self, name: ObjectName, pool: Pool) {
+        let old = self.pools.insert(name.clone(), pool);
+        let new = &self.pools[&name];
+        let same = old.as_ref().is_some_and(|old| {
+            (&old.uid, old.generation, &old.spec) == (&new.uid, new.generation, &new.spec)
+        });
+        if same {
+            return; // only the status changed, and that was us
+        }
+        let services = |pool: &Pool| services_of(&name, pool.spec.as_ref().ok());
+        let (gone, come) = (old.as_ref().map(services).unwrap_or_default(), services(new));
+        self.refer(&name, &gone, &come);
+        self.changes.pools.insert(name);
+    }
+
+    fn remove_pool(&mut self, name: &ObjectName) {
+        if let Some(pool) = self.pools.remove(name) {
+            self.refer(name, &services_of(name, pool.spec.as_ref().ok()), &BTreeSet::new());
+            self.changes.pools.insert(name.clone());
+        }
+    }
+
+    fn refer(&mut self, pool: &ObjectName, gone: &BTreeSet<ObjectName>, come: &BTreeSet<ObjectName>) {
+        for service in gone {
+            if let Some(pools) = self.pools_of.get_mut(service) {
+                pools.remove(pool);
+                if pools.is_empty() {
+                    self.pools_of.remove(service);
+                }
+            }
+        }
+        for service in come {
+            self.pools_of.entry(service.clone()).or_default().insert(pool.clone());
+        }
+    }
+
+    fn service_changed(&mut self, name: ObjectName) {
+        self.changes.endpoints.extend(self.pools_of.get(&name).into_iter().flatten().cloned());
+        self.changes.services.insert(name);
+    }
+
+    fn put_slice(&mut self, name: ObjectName, slice: Option<Slice>) {
+        let old = self.slices.get(&name);
+        if old == slice.as_ref() {
+            return;
+        }
+        let service_of = |slice: &Slice| ObjectName::new(&*name.namespace, &*slice.service);
+        let (from, to) = (old.map(service_of), slice.as_ref().map(service_of));
+        if let Some(service) = &from
+            && let Some(slices) = self.slices_of.get_mut(service)
+        {
+            slices.remove(&name);
+            if slices.is_empty() {
+                self.slices_of.remove(service);
+            }
+        }
+        if let Some(service) = &to {
+            self.slices_of.entry(service.clone()).or_default().insert(name.clone());
+        }
+        for service in from.iter().chain(&to) {
+            self.changes.endpoints.extend(self.pools_of.get(service).into_iter().flatten().cloned());
+        }
+        match slice {
+            Some(slice) => self.slices.insert(name, slice),
+            None => self.slices.remove(&name),
+        };
+    }
+
+    fn put_weight(&mut self, uid: String, weight: Option<String>) {
+        if self.pod_weights.get(&uid) == weight.as_ref() {
+            return;
+        }
+        let of_pod = |slice: &Slice| {
+            slice.endpoints.iter().any(|endpoint| endpoint.pod.as_ref().is_some_and(|pod| pod.uid == uid))
+        };
+        for (name, slice) in self.slices.iter().filter(|(_, slice)| of_pod(slice)) {
+            let service = ObjectName::new(&*name.namespace, &*slice.service);
+            self.changes.endpoints.extend(self.pools_of.get(&service).into_iter().flatten().cloned());
+        }
+        match weight {
+            Some(weight) => self.pod_weights.insert(uid, weight),
+            None => self.pod_weights.remove(&uid),
+        };
+    }
+
+    fn class_changed(&mut self, class: &str) {
+        let of_class = |pool: &Pool| pool.spec.as_ref().map_or(true, |spec| spec.proxy_class == class);
+        let pools = self.pools.iter().filter(|(_, pool)| of_class(pool)).map(|(name, _)| name.clone());
+        self.changes.pools.extend(pools);
+    }
+
+    fn namespace_changed(&mut self, namespace: &str) {
+        let pools = self.pools.keys().filter(|name| name.namespace == namespace).cloned();
+        self.changes.pools.extend(pools);
+    }
+
+    fn relisted(&mut self, list: Relist) {
+        fn gone<K: Ord + Clone, V>(map: &BTreeMap<K, V>, list: Vec<K>) -> Vec<K> {
+            let listed: BTreeSet<_> = list.into_iter().collect();
+            map.keys().filter(|name| !listed.contains(name)).cloned().collect()
+        }
+        let deletions: Vec<_> = match list {
+            Relist::Pools(list) => gone(&self.pools, list).into_iter().map(Event::PoolDeleted).collect(),
+            Relist::Classes(list) => gone(&self.classes, list).into_iter().map(Event::ClassDeleted).collect(),
+            Relist::Services(list) => {
+                gone(&self.services, list).into_iter().map(Event::ServiceDeleted).collect()
+            }
+            Relist::Slices(list) => gone(&self.slices, list).into_iter().map(Event::SliceDeleted).collect(),
+            Relist::Namespaces(list) => {
+                gone(&self.namespaces, list).into_iter().map(Event::NamespaceDeleted).collect()
+            }
+            Relist::PodWeights(list) => {
+                let listed: BTreeSet<_> = list.into_iter().collect();
+                let gone = self.pod_weights.keys().filter(|uid| !listed.contains(*uid)).cloned();
+                gone.map(|uid| Event::PodWeight(uid, None)).collect()
+            }
+            Relist::Proxies(list) => gone(&self.proxies, list).into_iter().map(Event::ProxyDeleted).collect(),
+        };
+        for deletion in deletions {
+            self.apply(deletion);
+        }
+    }
+}
+
+fn services_of(pool: &ObjectName, spec: Option<&BalancerPoolSpec>) -> BTreeSet<ObjectName> {
+    let backends = spec.into_iter().flat_map(|spec| &spec.backends);
+    let services = backends.filter_map(|backend| backend.service.as_ref());
+    services.map(|service| ObjectName::new(&*pool.namespace, &*service.name)).collect()
+}

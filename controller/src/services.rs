@@ -1,0 +1,147 @@
+//! The Services that bring clients to a pool: one with a selector in the namespace of the proxies, so that its membership does
+//! not depend on the controller, and an ExternalName alias in the pool's own namespace. Pure.
+
+use std::collections::BTreeMap;
+
+use evenkeel_api::{labels, object::BalancerPoolSpec};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    effect::{DesiredService, Effect},
+    event::{ObjectName, Service},
+};
+
+/// Longest name of a Service (DNS-1035).
+const MAX_NAME: usize = 63;
+
+/// Name of the Service of a pool, from namespace and pool; shortened or, where two pools could share it, told apart by a hash.
+#[must_use]
+pub fn service_name(pool: &ObjectName) -> String {
+    let plain = format!("pool-{}-{}", pool.namespace, pool.name);
+    if plain.len() <= MAX_NAME && !pool.namespace.contains('-') {
+        return plain;
+    }
+    let digest = Sha256::digest(pool.to_string());
+    let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = plain.chars().take(MAX_NAME - 1 - hash.len()).collect();
+    format!("{}-{hash}", kept.trim_end_matches('-'))
+}
+
+/// Name of the alias of a pool.
+#[must_use]
+pub fn alias_name(pool: &ObjectName) -> ObjectName {
+    ObjectName::new(&*pool.namespace, format!("{}-lb", pool.name))
+}
+
+/// Labels that mark what we make for a pool.
+#[must_use]
+pub fn mark(pool: &ObjectName, uid: &str, class: &str) -> BTreeMap<String, String> {
+    [
+        (labels::MANAGED_BY, labels::CONTROLLER),
+        (labels::POOL_UID, uid),
+        (labels::POOL, &pool.name),
+        (labels::POOL_NAMESPACE, &pool.namespace),
+        (labels::PROXY_CLASS, class),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// UID of the pool for which we made the Service; `None` if we did not make it.
+#[must_use]
+pub fn made_for(service: &Service) -> Option<&str> {
+    let ours = service.labels.get(labels::MANAGED_BY).is_some_and(|by| by == labels::CONTROLLER);
+    service.labels.get(labels::POOL_UID).filter(|_| ours).map(String::as_str)
+}
+
+/// The Service of a pool as it should be, with the listeners that have `ports`.
+#[must_use]
+pub fn desired(
+    pool: &ObjectName,
+    uid: &str,
+    spec: &BalancerPoolSpec,
+    namespace: &str,
+    ports: &BTreeMap<String, u16>,
+) -> DesiredService {
+    let class = &spec.proxy_class;
+    let listeners = spec.listeners.iter();
+    DesiredService {
+        name: ObjectName::new(namespace, service_name(pool)),
+        labels: mark(pool, uid, class),
+        selector: [(labels::PROXY_CLASS.to_owned(), class.clone())].into(),
+        ports: listeners
+            .filter_map(|listener| Some((listener.name.clone(), listener.port, *ports.get(&listener.name)?)))
+            .collect(),
+        template: spec.service.clone(),
+    }
+}
+
+/// Whether the Service is as it should be, as far as we say anything about it.
+#[must_use]
+pub fn is_as_desired(observed: &Service, desired: &DesiredService) -> bool {
+    let template = &desired.template;
+    let ports: Vec<_> = observed
+        .ports
+        .iter()
+        .map(|port| (port.name.clone(), port.port, port.target_port.unwrap_or_default()))
+        .collect();
+    let set =
+        |wanted: Option<&'static str>, is: &Option<String>| wanted.is_none_or(|w| is.as_deref() == Some(w));
+    contains(&observed.labels, &desired.labels)
+        && contains(&observed.annotations, &template.annotations)
+        && observed.type_ == template.type_.as_str()
+        && ports == desired.ports
+        && set(template.external_traffic_policy.map(policy_word), &observed.external_traffic_policy)
+        && set(template.ip_family_policy.map(family_word), &observed.ip_family_policy)
+        && template
+            .load_balancer_class
+            .as_ref()
+            .is_none_or(|class| observed.load_balancer_class.as_ref() == Some(class))
+}
+
+/// The effect that makes a pool's alias.
+#[must_use]
+pub fn alias(pool: &ObjectName, uid: &str, class: &str, external_name: String) -> Effect {
+    Effect::Alias { name: alias_name(pool), labels: mark(pool, uid, class), external_name }
+}
+
+fn contains(all: &BTreeMap<String, String>, some: &BTreeMap<String, String>) -> bool {
+    some.iter().all(|(key, value)| all.get(key) == Some(value))
+}
+
+/// Kubernetes' word.
+#[must_use]
+pub const fn policy_word(policy: evenkeel_api::object::ExternalTrafficPolicy) -> &'static str {
+    match policy {
+        evenkeel_api::object::ExternalTrafficPolicy::Cluster => "Cluster",
+        evenkeel_api::object::ExternalTrafficPolicy::Local => "Local",
+    }
+}
+
+/// Kubernetes' word.
+#[must_use]
+pub const fn family_word(policy: evenkeel_api::object::IpFamilyPolicy) -> &'static str {
+    match policy {
+        evenkeel_api::object::IpFamilyPolicy::SingleStack => "SingleStack",
+        evenkeel_api::object::IpFamilyPolicy::PreferDualStack => "PreferDualStack",
+        evenkeel_api::object::IpFamilyPolicy::RequireDualStack => "RequireDualStack",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_tell_pools_apart() {
+        assert_eq!(service_name(&ObjectName::new("shop", "checkout-api")), "pool-shop-checkout-api");
+        let pools = [("a-b", "c"), ("a", "b-c"), ("0ns", "p")];
+        let names: std::collections::BTreeSet<_> =
+            pools.iter().map(|(namespace, name)| service_name(&ObjectName::new(*namespace, *name))).collect();
+        assert_eq!(names.len(), pools.len());
+        let (long, other) = ("n".repeat(63), "p".repeat(60));
+        let name = service_name(&ObjectName::new(&*long, &*other));
+        assert!(name.len() <= MAX_NAME, "{name}");
+        assert_ne!(name, service_name(&ObjectName::new(&*long, &other[1..])));
+    }
+}

@@ -1,0 +1,116 @@
+//! What a watch says, and what is told of it.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
+    from(json!({"metadata": {"name": name}}))
+}
+
+fn pod(uid: &str, weight: Option<&str>) -> PartialObjectMeta<Pod> {
+    let annotations = weight.map(|weight| json!({"evenkeel.dev/weight": weight}));
+    from(json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "annotations": annotations}}))
+}
+
+fn slice(namespace: &str, service: Option<&str>, pod: &str) -> EndpointSlice {
+    let labels = service.map(|service| json!({"kubernetes.io/service-name": service}));
+    from(json!({
+        "metadata": {"namespace": namespace, "name": "slice-1", "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "config", "port": 9443}],
+        "endpoints": [{"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "uid": pod, "name": pod},
+            "conditions": {"ready": true, "serving": false}}],
+    }))
+}
+
+fn told(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| match event {
+            Event::Slice(name, _) => format!("slice {}", name.name),
+            Event::SliceDeleted(name) => format!("slice {} gone", name.name),
+            Event::Proxy(proxy) => format!("proxy {} of {} serving {}", proxy.id, proxy.class, proxy.serving),
+            Event::ProxyDeleted(id) => format!("proxy {id} gone"),
+            Event::Relisted(relist) => format!("{relist:?}"),
+            Event::Namespace(name, _) => format!("namespace {name}"),
+            Event::NamespaceDeleted(name) => format!("namespace {name} gone"),
+            Event::PodWeight(uid, weight) => {
+                format!("pod {uid} weight {}", weight.as_deref().unwrap_or("none"))
+            }
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_list_is_held_back_until_it_is_complete() {
+    let mut reducer = Each::<Namespaces>::default();
+    assert_eq!(reducer.reduce(Init), []);
+    assert_eq!(reducer.reduce(InitApply(namespace("a"))), []);
+    // The list broke off, and is begun anew.
+    assert_eq!(reducer.reduce(Init), []);
+    assert_eq!(reducer.reduce(InitApply(namespace("b"))), []);
+    assert_eq!(told(&reducer.reduce(InitDone)), ["namespace b", "Namespaces([\"b\"])"]);
+    assert_eq!(told(&reducer.reduce(Apply(namespace("c")))), ["namespace c"]);
+    assert_eq!(told(&reducer.reduce(Delete(namespace("b")))), ["namespace b gone"]);
+}
+
+#[test]
+fn only_pods_that_have_or_had_a_weight_are_told() {
+    let mut reducer = PodWeights::default();
+    reducer.reduce(Init);
+    reducer.reduce(InitApply(pod("a", Some("5"))));
+    reducer.reduce(InitApply(pod("b", None)));
+    assert_eq!(told(&reducer.reduce(InitDone)), ["pod a weight 5", "PodWeights([\"a\"])"]);
+    assert_eq!(told(&reducer.reduce(Apply(pod("b", None)))), [""; 0]);
+    assert_eq!(told(&reducer.reduce(Apply(pod("a", Some("5"))))), [""; 0], "nothing has changed");
+    assert_eq!(told(&reducer.reduce(Apply(pod("b", Some("0"))))), ["pod b weight 0"]);
+    assert_eq!(told(&reducer.reduce(Apply(pod("a", None)))), ["pod a weight none"]);
+    assert_eq!(told(&reducer.reduce(Delete(pod("b", Some("0"))))), ["pod b weight none"]);
+    assert_eq!(told(&reducer.reduce(Delete(pod("a", None)))), [""; 0]);
+}
+
+#[test]
+fn proxies_are_told_beside_their_slices() {
+    let mut reducer = Slices::new("evenkeel-system".to_owned());
+    let of_proxies = |pod| slice("evenkeel-system", Some("evenkeel-proxies-default"), pod);
+    assert_eq!(
+        told(&reducer.reduce(Apply(of_proxies("a")))),
+        ["slice slice-1", "proxy a of default serving false"]
+    );
+    assert_eq!(
+        told(&reducer.reduce(Apply(of_proxies("b")))),
+        ["slice slice-1", "proxy a gone", "proxy b of default serving false"]
+    );
+    reducer.reduce(Init);
+    reducer.reduce(InitApply(of_proxies("c")));
+    assert_eq!(
+        told(&reducer.reduce(InitDone)),
+        [
+            "slice slice-1",
+            "Slices([ObjectName { namespace: \"evenkeel-system\", name: \"slice-1\" }])",
+            "proxy c of default serving false",
+            "Proxies([\"c\"])",
+        ]
+    );
+    assert_eq!(told(&reducer.reduce(Delete(of_proxies("c")))), ["slice slice-1 gone", "proxy c gone"]);
+}
+
+#[test]
+fn only_the_namespace_of_the_proxies_has_proxies() {
+    let mut reducer = Slices::new("evenkeel-system".to_owned());
+    let foreign = slice("shop", Some("evenkeel-proxies-default"), "a");
+    assert_eq!(told(&reducer.reduce(Apply(foreign))), ["slice slice-1"]);
+}
+
+#[test]
+fn a_slice_that_lost_its_service_is_gone() {
+    let mut reducer = Slices::new("evenkeel-system".to_owned());
+    reducer.reduce(Apply(slice("shop", Some("checkout"), "a")));
+    assert_eq!(told(&reducer.reduce(Apply(slice("shop", None, "a")))), ["slice slice-1 gone"]);
+}

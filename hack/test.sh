@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything that is tested, part by part. A part that cannot run here is named at the end; under CI=true it fails instead.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source hack/env.sh
+skipped=()
+
+part() { # what it is called, what it needs, the command
+  local name=$1 needs=$2 missing=() need
+  shift 2
+  for need in $needs; do
+    case $need in
+      root) [[ $(id -u) == 0 ]] || missing+=(root) ;;
+      *) command -v "$need" >/dev/null || missing+=("$need") ;;
+    esac
+  done
+  if ((${#missing[@]})); then
+    skipped+=("$name: needs ${missing[*]}")
+    return
+  fi
+  printf '\n== %s\n' "$name"
+  local start=$SECONDS
+  "$@"
+  printf '== %s: passed in %d s\n' "$name" $((SECONDS - start))
+}
+
+on_cluster() { # images, cluster, tests, and the cluster is gone again
+  hack/images.sh
+  hack/cluster.sh up
+  trap 'hack/cluster.sh down' EXIT
+  hack/cluster.sh load "$EVENKEEL_CACHE"/images/*.tar
+  tests/e2e/run.sh
+  hack/cluster.sh down
+  trap - EXIT
+}
+
+part 'unit, property, config channel and raw sockets' cargo \
+  cargo test --workspace --locked --exclude evenkeel-apiserver-tests --exclude evenkeel-e2e
+part 'a real API server' 'cargo go' \
+  cargo test --locked -p evenkeel-apiserver-tests
+part 'chart and manifests' go hack/chart-test.sh
+part 'the cluster itself' 'root go' hack/cluster/test.sh
+part 'end to end on a real cluster' 'root go cargo' on_cluster
+
+if ((${#skipped[@]})); then
+  printf '\nNot run here:\n'
+  printf '  %s\n' "${skipped[@]}"
+  if [[ ${CI:-} == true ]]; then exit 1; fi
+fi

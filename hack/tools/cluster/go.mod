@@ -1,0 +1,3 @@
+module evenkeel.dev/hack/tools/cluster
+
+go 1.25.0

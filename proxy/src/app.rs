@@ -1,0 +1,126 @@
+//! The program: from flags to the end of the last connection.
+
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use evenkeel_api::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin,
+    control::{self, ChannelArgs},
+    drain::Drain,
+    plane::SharedPort,
+    proxy::{Proxy, ProxyConfig},
+};
+
+/// The data plane of Evenkeel: carries the traffic of pools to their endpoints.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "evenkeel-proxy", version)]
+pub struct Args {
+    /// Threads that serve [default: one for each core].
+    #[arg(long, env = "EVENKEEL_THREADS", value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Where the ports of pools are bound; :: takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+    #[arg(long, value_name = "IP", default_value = "::")]
+    pub bind: IpAddr,
+    /// The port where host names select the pool.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub shared_port: u16,
+    /// Where probes and metrics are served.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:9090")]
+    pub health_bind: SocketAddr,
+    /// On SIGTERM, how long to accept new connections yet.
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub drain_accept: Duration,
+    /// Thereafter, how long open connections have to end.
+    #[arg(long, value_name = "TIME", default_value = "45s")]
+    pub drain_grace: Duration,
+    /// Do not show metrics of single endpoints.
+    #[arg(long)]
+    pub no_endpoint_metrics: bool,
+    /// How log lines look.
+    #[arg(long, env = "EVENKEEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// The config channel.
+    #[command(flatten)]
+    pub channel: ChannelArgs,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// A JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Serves until `shutdown` completes, then drains.
+///
+/// # Errors
+/// Where the flags cannot be met: a port is taken, no threads.
+pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let threads = match args.threads {
+        Some(threads) => threads,
+        None => thread::available_parallelism().context("cannot tell the number of cores, set --threads")?,
+    };
+    let config = ProxyConfig {
+        threads,
+        address: args.bind,
+        shared_port: SharedPort::Always(args.shared_port),
+        endpoint_metrics: !args.no_endpoint_metrics,
+    };
+    let probes = admin::bind(args.health_bind)
+        .with_context(|| format!("cannot bind {}, choose another by --health-bind", args.health_bind))?;
+    let proxy = Arc::new(Proxy::start(config)?);
+    let probes = tokio::spawn(admin::serve(Arc::clone(&proxy), probes));
+    let (control, _channel) =
+        control::start(&args.channel, proxy.plane().clone(), proxy.metrics().registry())?;
+    let readiness = Arc::clone(proxy.readiness());
+    tokio::spawn(async move {
+        control.ready().await;
+        readiness.set_configured();
+    });
+    tracing::info!(%threads, shared_port = args.shared_port, health = %args.health_bind, "serving");
+    shutdown.await;
+    proxy.drain(Drain { accept: args.drain_accept.into(), grace: args.drain_grace.into() }).await;
+    probes.abort();
+    Ok(())
+}
+
+/// Completes at SIGTERM, or at SIGINT.
+///
+/// # Errors
+/// Where signals cannot be caught.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+        let args = Args::parse_from(["evenkeel-proxy"]);
+        assert_eq!((args.drain_accept, args.drain_grace), (Duration::from_secs(15), Duration::from_secs(45)));
+    }
+}

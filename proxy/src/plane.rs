@@ -1,0 +1,182 @@
+//! The one mutator of what requests see. Pushes and changes of health both go through its lock, which no request takes, and
+//! end in the swap of one snapshot; so neither can undo the other.
+
+mod check;
+mod claims;
+mod ledger;
+mod pool;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use evenkeel_api::channel::{EndpointReport, Health, PoolDocument, PoolReport, PoolUid, Rejection};
+use prometheus::proto::MetricFamily;
+use tokio::{sync::Mutex, task::AbortHandle};
+
+pub use self::claims::SharedPort;
+use self::ledger::Ledger;
+pub use crate::control::Origin;
+use crate::{
+    control::Activate,
+    health::Checks,
+    metrics::{EndpointFigures, PoolFigures},
+    snapshot::{Pool, PoolEndpoint},
+    worker::{Shared, Worker},
+};
+
+/// What this proxy carries out. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Plane(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    checks: Arc<Checks>,
+    ledger: Arc<Mutex<Ledger>>,
+    refresher: AbortHandle,
+}
+
+impl Activate for Plane {
+    async fn activate(
+        &self,
+        desired: BTreeMap<PoolUid, Arc<PoolDocument>>,
+        origin: Origin,
+    ) -> BTreeMap<PoolUid, Vec<Rejection>> {
+        Self::activate(self, desired, origin).await
+    }
+
+    fn report(&self) -> BTreeMap<PoolUid, PoolReport> {
+        Self::report(self)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.refresher.abort();
+    }
+}
+
+impl Plane {
+    /// A plane without pools, whose health checks run on `checks.runtime`.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        checks: Arc<Checks>,
+        workers: Vec<Arc<Worker>>,
+        address: IpAddr,
+        shared_port: SharedPort,
+    ) -> std::io::Result<Self> {
+        let ledger = Ledger::new(Arc::clone(shared), Arc::clone(&checks), workers, address, shared_port)?;
+        let ledger = Arc::new(Mutex::new(ledger));
+        let refreshing = refresh(Arc::clone(&checks), Arc::clone(&ledger));
+        let refresher = checks.runtime.spawn(refreshing).abort_handle();
+        Ok(Self(Arc::new(Inner { shared: Arc::clone(shared), checks, ledger, refresher })))
+    }
+
+    /// Makes `desired`, the whole set of pools, what requests see. Binds what is new, builds off the request path, swaps one
+    /// snapshot, and carries over what was learned by the identity of the endpoints. When it returns, every thread uses the
+    /// new state, but for the pools in the answer: those keep the version that they had, if any, and are told the field and
+    /// the way out. It runs to its end even if the caller does not wait for it.
+    pub async fn activate(
+        &self,
+        desired: BTreeMap<PoolUid, Arc<PoolDocument>>,
+        origin: Origin,
+    ) -> BTreeMap<PoolUid, Vec<Rejection>> {
+        let uids: Vec<_> = desired.keys().cloned().collect();
+        let ledger = Arc::clone(&self.0.ledger);
+        let activation =
+            self.0.checks.runtime.spawn(async move { ledger.lock().await.activate(&desired, origin).await });
+        match activation.await {
+            Ok(rejected) => rejected,
+            Err(error) => {
+                tracing::error!(%error, "a snapshot was not carried out");
+                let rejection = || vec![check::rejection("", format!("this proxy is at fault: {error}"))];
+                uids.into_iter().map(|uid| (uid, rejection())).collect()
+            }
+        }
+    }
+
+    /// What this proxy knows of its pools.
+    #[must_use]
+    pub fn report(&self) -> BTreeMap<PoolUid, PoolReport> {
+        let snapshot = self.0.shared.snapshot.load();
+        snapshot.pools.iter().map(|(uid, pool)| (uid.clone(), report(pool))).collect()
+    }
+
+    /// The pools in use.
+    #[must_use]
+    pub fn active(&self) -> BTreeMap<PoolUid, Arc<PoolDocument>> {
+        let snapshot = self.0.shared.snapshot.load();
+        snapshot.pools.iter().map(|(uid, pool)| (uid.clone(), Arc::clone(&pool.document))).collect()
+    }
+
+    /// All metrics of the proxy, as of now.
+    #[must_use]
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        let snapshot = self.0.shared.snapshot.load();
+        let pools: Vec<_> = snapshot.pools.values().map(|pool| figures(pool)).collect();
+        self.0.shared.metrics.gather(&pools)
+    }
+
+    /// Accepts no more connections, and binds no more ports.
+    pub(crate) async fn stop_accepting(&self) {
+        self.0.ledger.lock().await.stop_accepting().await;
+    }
+}
+
+/// Builds pools anew whose endpoints' health has changed.
+async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
+    loop {
+        let changed = checks.changed.take().await;
+        ledger.lock().await.refresh(&changed);
+    }
+}
+
+fn report(pool: &Pool) -> PoolReport {
+    let document = &pool.document;
+    PoolReport {
+        namespace: document.namespace.clone(),
+        name: document.name.clone(),
+        generation: document.generation,
+        requests: pool.metrics.responses(),
+        retries: pool.metrics.retries.sum(),
+        endpoints: pool
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.id.clone(), endpoint_report(endpoint)))
+            .collect(),
+    }
+}
+
+fn endpoint_report(endpoint: &PoolEndpoint) -> EndpointReport {
+    let reason = endpoint.health.reason();
+    EndpointReport {
+        address: endpoint.address.to_string(),
+        backend: endpoint.backend.clone(),
+        pod: endpoint.pod.clone(),
+        weight: endpoint.weight,
+        draining: endpoint.draining,
+        health: if reason.is_none() { Health::Healthy } else { Health::Unhealthy },
+        unhealthy_reason: reason,
+        in_flight: endpoint.state.in_flight(),
+        requests: endpoint.state.requests(),
+        failures: endpoint.state.failures(),
+    }
+}
+
+fn figures(pool: &Pool) -> PoolFigures<'_> {
+    let endpoints = pool.endpoints.iter().map(|endpoint| EndpointFigures {
+        address: endpoint.address.to_string(),
+        pod: endpoint.pod.as_deref(),
+        up: endpoint.health.is_healthy(),
+        weight: endpoint.weight,
+        requests: endpoint.state.requests(),
+        failures: endpoint.state.failures(),
+        in_flight: endpoint.state.in_flight(),
+        metrics: &endpoint.metrics,
+    });
+    PoolFigures {
+        namespace: &pool.document.namespace,
+        name: &pool.document.name,
+        metrics: &pool.metrics,
+        endpoints: endpoints.collect(),
+    }
+}

@@ -1,0 +1,190 @@
+//! The life of a request, with all its branches. It takes one snapshot and keeps it.
+
+pub(crate) mod account;
+pub(crate) mod body;
+pub(crate) mod error;
+pub(crate) mod forward;
+pub(crate) mod headers;
+pub(crate) mod retry;
+pub(crate) mod route;
+
+use std::{sync::Arc, time::Instant};
+
+use evenkeel_balance::{Outcome, Query};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+
+use self::{
+    account::Account,
+    body::{Ending, Exchange, Forwarded, RequestBody, ResponseBody},
+    error::RequestError,
+    forward::{Answer, Failed, Parcel},
+    headers::{Host, Journey, Reach},
+};
+use crate::{
+    connection::Connection,
+    limits, respond,
+    snapshot::{Pool, Snapshot},
+};
+
+/// Answers a request, whatever comes.
+pub(crate) async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let started = Instant::now();
+    let mut under_way = connection.activity.begin();
+    let snapshot = connection.worker.shared.snapshot.load_full();
+    let (head, body) = request.into_parts();
+    let asked = Asked { method: head.method.clone(), version: head.version, target: head.uri.clone() };
+    let mut response = match admit(&connection, &snapshot, &head) {
+        Err(error) => {
+            under_way.answered();
+            respond::refuse(&connection, None, &asked, &error, None)
+        }
+        Ok((host, pool)) => {
+            let account = Account::begin(&pool, started);
+            connection.activity.set_write_stall(pool.timeouts.stream_idle);
+            carry(&connection, &pool, host, head, body, &asked, Ending::new(account, under_way)).await
+        }
+    };
+    if connection.ends() && asked.version < Version::HTTP_2 {
+        respond::close(&mut response);
+    }
+    response
+}
+
+/// What is said of a request when it is refused.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    version: Version,
+    target: Uri,
+}
+
+impl Asked {
+    /// Without the query, which may hold what is nobody's business.
+    pub(crate) fn path(&self) -> &str {
+        self.target.path()
+    }
+}
+
+/// The pool of a request that is in order.
+fn admit(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    head: &request::Parts,
+) -> Result<(Host, Arc<Pool>), RequestError> {
+    let host = Host::of(&head.uri, head.version, &head.headers)?;
+    let entrance = connection.listener.entrance;
+    let pool = snapshot.routes.find(entrance, host.name()).ok_or(match entrance {
+        route::Entrance::Shared => RequestError::UnknownHost,
+        route::Entrance::Port(_) => RequestError::ListenerClosed,
+    })?;
+    Ok((host, Arc::clone(pool)))
+}
+
+/// Brings a request to an endpoint of its pool, or refuses it.
+async fn carry(
+    connection: &Connection,
+    pool: &Arc<Pool>,
+    host: Host,
+    mut head: request::Parts,
+    body: Incoming,
+    asked: &Asked,
+    ending: Ending,
+) -> Response<ResponseBody> {
+    match check(pool, &mut head) {
+        Err(error) => return respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
+        Ok(Reach::Here) => return respond::options(ending),
+        Ok(Reach::On) => {}
+    }
+    let trusted = &pool.document.trusted_cidrs;
+    let journey = Journey { peer: connection.peer, trusted, host, passage: &pool.passage };
+    let named = headers::outgoing(&mut head, journey);
+    let body = RequestBody::new(body, named, pool.timeouts.stream_idle);
+    match attempts(connection, pool, Box::new(Parcel::new(head, body))).await {
+        Ok((answer, exchange)) => pass_on(pool, asked, answer, exchange, ending),
+        Err(error) => respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
+    }
+}
+
+/// Whether a request may go on to an endpoint.
+fn check(pool: &Pool, head: &mut request::Parts) -> Result<Reach, RequestError> {
+    if head.method == Method::CONNECT {
+        return Err(RequestError::Connect);
+    }
+    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > limits::TARGET_BYTES) {
+        return Err(RequestError::TargetTooLong { max_bytes: limits::TARGET_BYTES });
+    }
+    if pool.passage.leads_back(&head.headers) {
+        return Err(RequestError::Loop);
+    }
+    match headers::reach(&head.method, &mut head.headers) {
+        Reach::Here if head.method == Method::TRACE => Err(RequestError::TraceEnds),
+        reach => Ok(reach),
+    }
+}
+
+/// Sends a request to an endpoint, and to another if nothing of it could be sent.
+async fn attempts(
+    connection: &Connection,
+    pool: &Arc<Pool>,
+    mut parcel: Box<Parcel>,
+) -> Result<(Answer, Exchange), RequestError> {
+    let worker = &connection.worker;
+    let mut tried = SmallVec::<[usize; limits::ATTEMPTS]>::new();
+    let mut failure = None;
+    loop {
+        let query = Query { worker: worker.index, client: connection.peer.ip(), tried: &tried };
+        let Some(pick) = pool.balancer.pick(&query, &mut rand::rng()) else {
+            return Err(failure.unwrap_or(RequestError::NoEndpoint));
+        };
+        if let Some(error) = &failure {
+            pool.metrics.retries.add(respond::reason(error));
+            tracing::debug!(%error, endpoint = %pick.endpoint.address, "sent to another endpoint");
+        }
+        let (address, index, mut guard) = (pick.endpoint.address, pick.index, pick.guard);
+        let sent = Instant::now();
+        match forward::send(&worker.endpoints, address, pool.timeouts, parcel).await {
+            Ok(mut answer) => {
+                pool.metrics.endpoint_answered(&pool.picked[index], sent.elapsed());
+                let status = answer.response.status();
+                let connections = Arc::clone(&worker.endpoints);
+                let failed = status.is_server_error();
+                if status == StatusCode::SWITCHING_PROTOCOLS {
+                    guard.set_outcome(Outcome::Failure);
+                    return Err(RequestError::UnexpectedUpgrade { address });
+                }
+                answer.response.extensions_mut().clear();
+                return Ok((answer, Exchange { address, guard, connections, failed }));
+            }
+            Err(Failed { error, parcel: unsent }) => {
+                if error.origin() == error::Origin::Endpoint {
+                    guard.set_outcome(Outcome::Failure);
+                }
+                tried.push(index);
+                parcel = match unsent {
+                    Some(unsent) if retry::allowed(&error, tried.len()) => unsent,
+                    _ => return Err(error),
+                };
+                failure = Some(error);
+            }
+        }
+    }
+}
+
+/// Makes an endpoint's response the client's.
+fn pass_on(
+    pool: &Pool,
+    asked: &Asked,
+    answer: Answer,
+    exchange: Exchange,
+    mut ending: Ending,
+) -> Response<ResponseBody> {
+    let (mut head, body) = answer.response.into_parts();
+    let named = headers::incoming(&mut head.headers, &pool.passage);
+    head.version = Version::HTTP_11;
+    ending.answered(head.status.as_u16());
+    let idle = pool.timeouts.stream_idle;
+    let body = Forwarded::new(body, named, exchange, answer.sender, ending, idle);
+    Response::from_parts(head, ResponseBody::forwarded(body, asked.version, idle))
+}

@@ -1,0 +1,302 @@
+//! Bodies on their way through. A response's body carries what ends with it: the accounting, the guard of the pick, and the
+//! connection, which goes back once the endpoint has said all.
+
+mod idle;
+mod pipe;
+mod upload;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+pub(crate) use self::upload::{Fault, Turn, Upload};
+use self::{idle::Idle, pipe::Pipe};
+use super::{
+    account::Account,
+    error::Cause,
+    headers::{self, Named},
+};
+use crate::{
+    connection::InRequest,
+    endpoint::{connect::Sender, connections::Connections},
+};
+use evenkeel_balance::{Guard, Outcome};
+
+/// Nothing came for so long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing came for {} ms", .0.as_millis())]
+struct Stalled(Duration);
+
+/// A request's body, from the client to an endpoint.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    /// Absent if the body is empty.
+    stream: Option<RequestStream>,
+}
+
+#[derive(Debug)]
+struct RequestStream {
+    inner: Incoming,
+    idle: Idle,
+    upload: Arc<Upload>,
+    named: Named,
+}
+
+impl RequestBody {
+    /// `named`: what trailers may not hold; `idle`: how long the client may send nothing.
+    pub(crate) fn new(inner: Incoming, named: Named, idle: Duration) -> Self {
+        let stream = (!inner.is_end_stream()).then(|| RequestStream {
+            inner,
+            idle: Idle::new(idle),
+            upload: Arc::default(),
+            named,
+        });
+        Self { stream }
+    }
+
+    /// How the body gets on, if there is one.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        self.stream.as_ref().map(|stream| Arc::clone(&stream.upload))
+    }
+
+    /// Whether there is a body whose length is not known.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.inner.size_hint().exact().is_none())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Cause;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut stream.inner).poll_frame(context);
+        match polled {
+            Poll::Pending => {
+                stream.upload.waits();
+                if stream.idle.poll_elapsed(context).is_ready() {
+                    let stalled = stream.idle.limit();
+                    stream.upload.fail(Fault::Stalled(stalled));
+                    return Poll::Ready(Some(Err(Stalled(stalled).into())));
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(mut frame))) => {
+                stream.idle.moved();
+                stream.upload.moved(stream.inner.is_end_stream() || frame.is_trailers());
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers, &stream.named);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                stream.upload.fail(Fault::Broken(error.to_string()));
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                stream.upload.moved(true);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.as_ref().map_or(SizeHint::with_exact(0), |stream| stream.inner.size_hint())
+    }
+}
+
+/// What ends with a response.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    account: Account,
+    under_way: InRequest,
+}
+
+impl Ending {
+    pub(crate) const fn new(account: Account, under_way: InRequest) -> Self {
+        Self { account, under_way }
+    }
+
+    /// The client gets a response with this status.
+    pub(crate) const fn answered(&mut self, code: u16) {
+        self.account.answered(code);
+        self.under_way.answered();
+    }
+}
+
+/// A response's body, to the client.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    /// Made by the proxy.
+    Made { text: Option<Bytes>, _ending: Option<Ending> },
+    /// An endpoint's, over HTTP/1.
+    Forwarded(Box<Forwarded>),
+    /// An endpoint's, over HTTP/2.
+    Piped(Box<Pipe>),
+}
+
+impl ResponseBody {
+    /// An endpoint's body. `idle`: how long a client over HTTP/2 may take nothing; over HTTP/1 the socket watches that.
+    pub(crate) fn forwarded(body: Forwarded, version: Version, idle: Duration) -> Self {
+        if version == Version::HTTP_2 && body.end == End::Open {
+            Self::Piped(Box::new(Pipe::new(body, idle)))
+        } else {
+            Self::Forwarded(Box::new(body))
+        }
+    }
+}
+
+/// A response's body, from an endpoint.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    inner: Incoming,
+    named: Named,
+    exchange: Exchange,
+    /// Taken when it goes back.
+    sender: Option<Sender>,
+    idle: Idle,
+    end: End,
+    ending: Ending,
+}
+
+/// How far a body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Reached,
+    Broken,
+}
+
+/// The endpoint's side of a request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) guard: Guard,
+    pub(crate) connections: Arc<Connections>,
+    /// The status tells of a failure.
+    pub(crate) failed: bool,
+}
+
+impl Forwarded {
+    /// `idle`: how long the endpoint may send nothing.
+    pub(crate) fn new(
+        inner: Incoming,
+        named: Named,
+        exchange: Exchange,
+        sender: Sender,
+        ending: Ending,
+        idle: Duration,
+    ) -> Self {
+        let end = if inner.is_end_stream() { End::Reached } else { End::Open };
+        Self { inner, named, exchange, sender: Some(sender), idle: Idle::new(idle), end, ending }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Pending if self.idle.poll_elapsed(context).is_ready() => {
+                let error = Stalled(self.idle.limit());
+                Poll::Ready(Some(Err(self.broken("stream_idle", error.into()))))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.idle.moved();
+                if frame.is_trailers() || self.inner.is_end_stream() {
+                    self.end = End::Reached;
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers, &self.named);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(self.broken("endpoint_closed", error.into()))))
+            }
+            Poll::Ready(None) => {
+                self.end = End::Reached;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// The client takes no more of it.
+    fn abandoned(&self) {
+        self.ending.account.metrics().broken.add("client_stalled");
+        tracing::info!(reason = "client_stalled", endpoint = %self.exchange.address, "a response broke off");
+    }
+
+    /// The client has a head already: all that is left is to end the connection, and to say so here.
+    fn broken(&mut self, reason: &'static str, error: Cause) -> Cause {
+        self.end = End::Broken;
+        self.ending.account.metrics().broken.add(reason);
+        tracing::warn!(reason, %error, endpoint = %self.exchange.address, "a response broke off");
+        error
+    }
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        let exchange = &mut self.exchange;
+        match self.end {
+            End::Reached => {
+                let outcome = if exchange.failed { Outcome::Failure } else { Outcome::Success };
+                exchange.guard.set_outcome(outcome);
+                if let Some(sender) = self.sender.take() {
+                    exchange.connections.check_in(exchange.address, sender);
+                }
+            }
+            End::Broken => exchange.guard.set_outcome(Outcome::Failure),
+            End::Open if exchange.failed => exchange.guard.set_outcome(Outcome::Failure),
+            End::Open => {}
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cause;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        match self.get_mut() {
+            Self::Made { text, .. } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Forwarded(forwarded) => forwarded.poll(context),
+            Self::Piped(pipe) => pipe.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Made { text, .. } => text.is_none(),
+            Self::Forwarded(forwarded) => forwarded.inner.is_end_stream(),
+            Self::Piped(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Made { text, .. } => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Self::Forwarded(forwarded) => forwarded.inner.size_hint(),
+            Self::Piped(pipe) => pipe.size_hint(),
+        }
+    }
+}

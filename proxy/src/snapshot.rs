@@ -1,0 +1,77 @@
+//! What a request sees: the pools as they are at one moment, ready to be routed to and picked from. Immutable; every change
+//! of configuration or health makes a new one, and a request keeps the one that it began with.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use evenkeel_api::channel::{PoolDocument, PoolUid, TimeoutsDocument};
+use evenkeel_balance::{Balancer, EndpointState};
+
+use crate::{
+    health::EndpointHealth,
+    metrics::{EndpointMetrics, PoolMetrics},
+    request::{headers::Passage, route::Routes},
+};
+
+/// All pools in use.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) pools: BTreeMap<PoolUid, Arc<Pool>>,
+    pub(crate) routes: Routes,
+}
+
+impl Snapshot {
+    pub(crate) fn new(pools: BTreeMap<PoolUid, Arc<Pool>>, shared_port: Option<u16>) -> Self {
+        let routes = Routes::new(pools.values(), shared_port);
+        Self { pools, routes }
+    }
+}
+
+/// A pool as a request sees it.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) document: Arc<PoolDocument>,
+    pub(crate) balancer: Balancer,
+    /// What is measured of the endpoints that may be picked, by `Pick::index`.
+    pub(crate) picked: Vec<Arc<EndpointMetrics>>,
+    /// All endpoints, for reports.
+    pub(crate) endpoints: Vec<PoolEndpoint>,
+    pub(crate) timeouts: Timeouts,
+    /// By which a request that comes back is known.
+    pub(crate) passage: Passage,
+    pub(crate) metrics: Arc<PoolMetrics>,
+}
+
+/// An endpoint as a report shows it.
+#[derive(Debug)]
+pub(crate) struct PoolEndpoint {
+    pub(crate) id: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) backend: String,
+    pub(crate) pod: Option<String>,
+    pub(crate) weight: u32,
+    pub(crate) draining: bool,
+    pub(crate) health: Arc<EndpointHealth>,
+    pub(crate) state: Arc<EndpointState>,
+    pub(crate) metrics: Arc<EndpointMetrics>,
+}
+
+/// How long a request waits, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For a connection to an endpoint.
+    pub(crate) connect: Duration,
+    /// From the end of the request to the head of the response.
+    pub(crate) request: Duration,
+    /// For the next bytes of a body.
+    pub(crate) stream_idle: Duration,
+}
+
+impl From<TimeoutsDocument> for Timeouts {
+    fn from(document: TimeoutsDocument) -> Self {
+        Self {
+            connect: Duration::from_millis(document.connect_ms),
+            request: Duration::from_millis(document.request_ms),
+            stream_idle: Duration::from_millis(document.stream_idle_ms),
+        }
+    }
+}

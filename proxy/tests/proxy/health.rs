@@ -1,0 +1,200 @@
+//! Active checks: what they send, what they find, and that it outlives pushes.
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use evenkeel_api::channel::{
+    EndpointReport, Health, HealthCheckDocument, HttpCheckDocument, PoolDocument, StatusRange,
+};
+use evenkeel_demo::{Behaviour, Health as Said, Running};
+use evenkeel_proxy::{Origin, Proxy};
+use std::net::SocketAddr;
+
+use crate::common::{
+    activate, at,
+    client::{self, Client, GET, fields},
+    endpoint::{OK, canned, endpoint, refusing},
+    free_port, pool, pools, proxy, report, serving_as, until, until_metric,
+};
+
+fn http_check(path: &str) -> HealthCheckDocument {
+    let http = HttpCheckDocument {
+        path: path.to_owned(),
+        expected_statuses: vec![StatusRange { from: 200, to: 299 }],
+    };
+    HealthCheckDocument { http: Some(http), ..tcp_check() }
+}
+
+fn tcp_check() -> HealthCheckDocument {
+    HealthCheckDocument {
+        http: None,
+        port: None,
+        interval_ms: 20,
+        timeout_ms: 200,
+        healthy_threshold: 2,
+        unhealthy_threshold: 2,
+    }
+}
+
+fn of(proxy: &Proxy, endpoint: SocketAddr) -> EndpointReport {
+    report(proxy, "a").endpoints.remove(&endpoint.to_string()).unwrap()
+}
+
+async fn until_health(proxy: &Proxy, endpoint: SocketAddr, health: Health) {
+    until(&format!("{health:?}"), || of(proxy, endpoint).health == health).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_its_check_leaves_and_returns() {
+    let good = canned(OK).await;
+    let demo = Running::start("two".parse().unwrap(), Behaviour::default()).await.unwrap();
+    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/health"));
+    let (proxy, address) = serving_as(&[good.address, demo.addr()], check).await;
+    assert_eq!(of(&proxy, demo.addr()).health, Health::Healthy, "what a controller pushes starts healthy");
+
+    demo.endpoint().set(Behaviour { health: Said::Hanging, ..Behaviour::default() });
+    until_health(&proxy, demo.addr(), Health::Unhealthy).await;
+    assert_eq!(of(&proxy, demo.addr()).unhealthy_reason.as_deref(), Some("no answer within 200 ms"));
+    let up = |up| {
+        format!(
+            "evenkeel_endpoint_up{{pool_namespace=\"shop\",pool=\"checkout\",endpoint=\"{}\"}} {up}",
+            demo.addr()
+        )
+    };
+    until_metric(&proxy, &up(0)).await;
+    let before = of(&proxy, demo.addr()).requests;
+    let mut client = Client::connect(address).await;
+    for _ in 0..10 {
+        assert_eq!(client.ask(GET).await.status(), 200);
+    }
+    assert_eq!(of(&proxy, demo.addr()).requests, before);
+
+    demo.endpoint().set(Behaviour::default());
+    until_health(&proxy, demo.addr(), Health::Healthy).await;
+    assert_eq!(of(&proxy, demo.addr()).unhealthy_reason, None);
+    until_metric(&proxy, &up(1)).await;
+    for _ in 0..10 {
+        assert_eq!(client.ask(GET).await.status(), 200);
+    }
+    assert!(of(&proxy, demo.addr()).requests > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_who_it_is_and_closes() {
+    let endpoint = canned("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/health?full=1"));
+    let (_proxy, _) = serving_as(&[endpoint.address], check).await;
+    until("a check", || endpoint.record.count() > 0).await;
+    let sent = endpoint.record.requests().remove(0);
+    assert!(sent.starts_with("GET /health?full=1 HTTP/1.1\r\n"), "{sent}");
+    assert_eq!(fields(&sent, "host"), [endpoint.address.to_string()]);
+    assert_eq!(fields(&sent, "user-agent"), ["evenkeel-health-check"]);
+    assert_eq!(fields(&sent, "connection"), ["close"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_status_and_a_closed_port_are_failures() {
+    let wrong = canned("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
+    let (_held, refused) = refusing();
+    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/"));
+    let (proxy, address) = serving_as(&[wrong.address, refused], check).await;
+    until_health(&proxy, wrong.address, Health::Unhealthy).await;
+    until_health(&proxy, refused, Health::Unhealthy).await;
+    assert_eq!(
+        of(&proxy, wrong.address).unhealthy_reason.as_deref(),
+        Some("answered 500 Internal Server Error")
+    );
+    assert!(
+        of(&proxy, refused).unhealthy_reason.unwrap().starts_with("no connection: "),
+        "{:?}",
+        of(&proxy, refused)
+    );
+    let response = client::ask(address, GET).await;
+    assert_eq!((response.status(), response.reason()), (503, "no_endpoint"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_may_have_a_port_of_its_own() {
+    let endpoint = canned(OK).await;
+    let (_held, refused) = refusing();
+    let check = |pool: &mut PoolDocument| {
+        pool.health_check = Some(HealthCheckDocument { port: Some(refused.port()), ..tcp_check() });
+    };
+    let (proxy, _) = serving_as(&[endpoint.address], check).await;
+    until_health(&proxy, endpoint.address, Health::Unhealthy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_outlives_pushes_and_a_changed_check_counts_at_once() {
+    let endpoint = canned("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    let proxy = proxy();
+    let mut checked = pool(free_port(), &[endpoint.address]);
+    checked.health_check = Some(http_check("/"));
+    activate(&proxy, &[("a", &checked)]).await;
+    until_health(&proxy, endpoint.address, Health::Unhealthy).await;
+
+    checked.generation = 2;
+    checked.health_check.as_mut().unwrap().interval_ms = 3_600_000;
+    activate(&proxy, &[("a", &checked)]).await;
+    assert_eq!(of(&proxy, endpoint.address).health, Health::Unhealthy);
+
+    // The next check is at once, not in an hour.
+    checked.health_check.as_mut().unwrap().healthy_threshold = 1;
+    checked.health_check.as_mut().unwrap().http.as_mut().unwrap().expected_statuses[0].to = 404;
+    activate(&proxy, &[("a", &checked)]).await;
+    until_health(&proxy, endpoint.address, Health::Healthy).await;
+
+    checked.health_check = Some(HealthCheckDocument { unhealthy_threshold: 1, ..http_check("/") });
+    activate(&proxy, &[("a", &checked)]).await;
+    until_health(&proxy, endpoint.address, Health::Unhealthy).await;
+    checked.health_check = None;
+    activate(&proxy, &[("a", &checked)]).await;
+    assert_eq!(of(&proxy, endpoint.address).health, Health::Healthy, "without a check it counts as healthy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_from_disk_serve_after_one_check() {
+    let open = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&open);
+    let checked = endpoint(move |mut wire| {
+        let open = Arc::clone(&seen);
+        async move {
+            while wire.request().await.is_some() {
+                let answer =
+                    if open.load(Relaxed) { OK } else { "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" };
+                wire.send(answer).await;
+            }
+        }
+    })
+    .await;
+    let plain = canned(OK).await;
+    let proxy = proxy();
+    let (first, second) = (free_port(), free_port());
+    let mut one = pool(first, &[checked.address]);
+    one.health_check = Some(HealthCheckDocument { healthy_threshold: 100, ..http_check("/") });
+    let two = pool(second, &[plain.address]);
+    let rejected = proxy.plane().activate(pools(&[("a", &one), ("b", &two)]), Origin::Disk).await;
+    assert!(rejected.is_empty());
+    assert_eq!(client::ask(at(first), GET).await.reason(), "no_endpoint");
+    // One without a check of its own is asked to open a connection.
+    until("the other pool", || report(&proxy, "b").endpoints.values().all(|e| e.health == Health::Healthy))
+        .await;
+    assert_eq!(client::ask(at(second), GET).await.status(), 200);
+
+    open.store(true, Relaxed);
+    until_health(&proxy, checked.address, Health::Healthy).await;
+    assert_eq!(client::ask(at(first), GET).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_vouches_for_endpoints_from_disk() {
+    let (_held, refused) = refusing();
+    let proxy = proxy();
+    let unchecked = pool(free_port(), &[refused]);
+    proxy.plane().activate(pools(&[("a", &unchecked)]), Origin::Disk).await;
+    assert_eq!(of(&proxy, refused).health, Health::Unhealthy);
+    activate(&proxy, &[("a", &unchecked)]).await;
+    assert_eq!(of(&proxy, refused).health, Health::Healthy);
+}

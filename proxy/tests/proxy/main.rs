@@ -1,0 +1,16 @@
+//! The proxy between raw sockets: bytes in, bytes out.
+
+#![expect(clippy::unwrap_used, reason = "a test's way to fail")]
+
+mod common;
+
+mod admin;
+mod drain;
+mod fields;
+mod framing;
+mod health;
+mod path;
+mod plane;
+mod refusals;
+mod retry;
+mod timeouts;

@@ -1,0 +1,158 @@
+//! The cluster as the tests see it: its API, and the commands of hack/cluster.sh.
+
+use std::{env, ffi::OsStr, path::PathBuf, process::Stdio};
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+/// Namespace that Evenkeel is installed into.
+pub(crate) const SYSTEM: &str = "evenkeel-system";
+
+/// A cluster.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// Its API.
+    pub(crate) client: Client,
+    root: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster of KUBECONFIG; `root` is the checkout.
+    pub(crate) async fn connect(root: PathBuf) -> anyhow::Result<Self> {
+        let client = Client::try_default().await.context("cannot reach the cluster: set KUBECONFIG")?;
+        Ok(Self { client, root })
+    }
+
+    /// Runs a command of hack/cluster.sh and gives what it prints.
+    pub(crate) async fn hack<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
+        output(Command::new(self.root.join("hack/cluster.sh")).args(args), "").await
+    }
+
+    /// Runs kubectl and gives what it prints.
+    pub(crate) async fn kubectl(&self, args: &str) -> anyhow::Result<String> {
+        self.kubectl_with(args, "").await
+    }
+
+    /// Runs kubectl with `input`.
+    pub(crate) async fn kubectl_with(&self, args: &str, input: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(self.root.join("hack/cluster.sh"));
+        output(command.arg("kubectl").args(args.split_whitespace()), input).await
+    }
+
+    /// Applies manifests as a user does, strictly validated.
+    pub(crate) async fn apply(&self, manifests: &str) -> anyhow::Result<()> {
+        self.kubectl_with("apply --server-side --force-conflicts -f -", manifests).await.map(drop)
+    }
+
+    /// Runs helm, whose program HELM names.
+    pub(crate) async fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+        let helm = env::var_os("HELM").unwrap_or_else(|| "helm".into());
+        output(Command::new(helm).args(args).current_dir(&self.root), "").await
+    }
+
+    /// Sends a signal to the main process of a container.
+    pub(crate) async fn signal(&self, pod: &str, signal: &str, container: &str) -> anyhow::Result<()> {
+        self.hack(&["signal", &format!("{SYSTEM}/{pod}"), signal, container]).await.map(drop)
+    }
+
+    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn services(&self, namespace: &str) -> Api<Service> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn slices(&self, namespace: &str) -> Api<EndpointSlice> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn deployments(&self, namespace: &str) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The Deployment in our namespace that runs the image `program`.
+    pub(crate) async fn deployment_of(&self, program: &str) -> anyhow::Result<Deployment> {
+        let all = self.deployments(SYSTEM).list(&ListParams::default()).await?;
+        let runs = |deployment: &Deployment| {
+            let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+            pod.is_some_and(|pod| {
+                pod.containers.iter().any(|container| is_image(container.image.as_ref(), program))
+            })
+        };
+        all.items.into_iter().find(runs).with_context(|| format!("no Deployment of {program}"))
+    }
+
+    /// Pods in our namespace that run the image `program`, terminating ones left out.
+    pub(crate) async fn pods_of(&self, program: &str) -> anyhow::Result<Vec<Pod>> {
+        let all = self.pods(SYSTEM).list(&ListParams::default()).await?;
+        let runs = |pod: &Pod| {
+            let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+            pod.metadata.deletion_timestamp.is_none()
+                && containers.iter().any(|container| is_image(container.image.as_ref(), program))
+        };
+        Ok(all.items.into_iter().filter(runs).collect())
+    }
+
+    /// Waits until a Deployment's pods are all of its newest version and available.
+    pub(crate) async fn rolled_out(&self, namespace: &str, deployment: &str) -> anyhow::Result<()> {
+        let args = format!("-n {namespace} rollout status deployment/{deployment} --timeout=180s");
+        self.kubectl(&args).await.map(drop)
+    }
+
+    /// Removes a namespace with all that is in it, without waiting for its end.
+    pub(crate) async fn remove_namespace(&self, name: &str) -> anyhow::Result<()> {
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        namespaces.delete(name, &DeleteParams::background()).await?;
+        Ok(())
+    }
+}
+
+fn is_image(image: Option<&String>, program: &str) -> bool {
+    image.is_some_and(|image| image.contains(&format!("/{program}:")))
+}
+
+/// Whether kubelet says that a pod is ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+/// How often the containers of a pod were restarted.
+pub(crate) fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.map_or(0, |all| all.iter().map(|one| one.restart_count).sum())
+}
+
+/// The address of a pod.
+pub(crate) fn address(pod: &Pod) -> anyhow::Result<std::net::IpAddr> {
+    let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+    ip.and_then(|ip| ip.parse().ok()).with_context(|| format!("{} has no address yet", pod.name_any()))
+}
+
+/// The node that a pod runs on.
+pub(crate) fn node(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+async fn output(command: &mut Command, input: &str) -> anyhow::Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let line = format!("{:?}", command.as_std());
+    let mut child = command.spawn().with_context(|| format!("cannot run {line}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    let output = child.wait_with_output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{line}: {}: {}", output.status, said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
