@@ -8,13 +8,17 @@ pub const POOL_UID: &str = "evenkeel.dev/pool-uid";
 pub const POOL: &str = "evenkeel.dev/pool";
 /// Namespace of the pool that a Service was made for.
 pub const POOL_NAMESPACE: &str = "evenkeel.dev/pool-namespace";
+/// Fingerprint of what a pool said of its Service when that was last written: what is given up has to be taken back.
+pub const APPLIED: &str = "evenkeel.dev/applied";
 /// The fleet that a proxy pod belongs to.
 pub const PROXY_CLASS: &str = "evenkeel.dev/proxy-class";
 /// Weight of a pod among the endpoints of its backend, 0 to 1,000; 0 drains.
 pub const WEIGHT: &str = "evenkeel.dev/weight";
 /// Who made an object (Kubernetes' recommended label).
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Field manager, Lease name, and the value of [`MANAGED_BY`] on what we make.
+/// What the name of the headless Service of a class's proxies starts with.
+pub const PROXIES_PREFIX: &str = "evenkeel-proxies-";
+/// Field manager, name of the Lease and of the controllers' Service, and the value of [`MANAGED_BY`] on what we make.
 pub const CONTROLLER: &str = "evenkeel-controller";
 /// The Service that a slice belongs to (Kubernetes').
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";

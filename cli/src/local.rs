@@ -3,8 +3,9 @@
 //! The config channel is the same, but for the network: the publisher calls the proxy's handler.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -15,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use evenkeel_controller::{
     admin::{Admin, Gather},
-    compile::Mode,
+    compile::{Listens, Mode},
     core::Core,
     effect::Effect,
     election::{Fence, Leadership},
@@ -57,9 +58,7 @@ const EPOCH: u64 = 1;
 /// If the folder cannot be read, or a port is taken.
 pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     readable(&args.folder)?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
+    start_log();
     let admin_listener = TcpListener::bind(args.admin)
         .await
         .with_context(|| format!("cannot listen on {}: --admin names another address", args.admin))?;
@@ -77,7 +76,7 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     events.send(Event::Proxy(proxy_of_this_process())).await.context("the core has ended")?;
     let (told, told_receiver) = mpsc::channel(QUEUE);
-    let (views, view_questions) = mpsc::channel(QUEUE);
+    let (asked, questions) = mpsc::channel(QUEUE);
     let (synced, synced_receiver) = watch::channel(false);
     let (problem_sender, file_problems) = watch::channel(Vec::new());
     let (problems, problem_lines) = watch::channel(Vec::new());
@@ -89,28 +88,31 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     let versions = Versions::default();
     let publish_metrics = PublishMetrics::register(metrics.registry())?;
     let publisher = Publisher::new(Arc::new(InProcess(control)), versions.clone(), told, publish_metrics);
+    let (_nobody_writes, verdicts) = mpsc::channel(1);
     let (_leads, leadership) = watch::channel(Leadership::Leader { epoch: EPOCH, fence: Fence::unlimited() });
     let gathering = Arc::clone(&proxy);
     let others: Gather = Arc::new(move || gathering.gather());
-    let admin = Admin { metrics: metrics.clone(), synced: synced_receiver, views, others: Some(others) };
+    let admin =
+        Admin { metrics: metrics.clone(), synced: synced_receiver, questions: asked, others: Some(others) };
     tasks.spawn(async move { admin.serve(admin_listener, std::future::pending()).await.unwrap_or_default() });
 
     info!(folder = %args.folder.display(), admin = %args.admin, "serving; edit the files to change anything");
     let connections = Connections {
         events: event_receiver,
         told: told_receiver,
-        views: view_questions,
+        questions,
         leadership,
         elector: None,
         versions,
         publisher,
         writer: Box::new(NoWriter),
+        verdicts,
         metrics,
         synced,
         problems: problem_lines,
     };
     let stop = stop_signal()?;
-    let engine = Engine::new(Core::new(Mode::Files), connections);
+    let engine = Engine::new(Core::new(Mode::Files(listens(&args)?)), connections);
     tokio::select! {
         () = engine.run(stop) => {}
         ended = &mut watching => {
@@ -127,11 +129,32 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+}
+
 fn readable(folder: &Path) -> anyhow::Result<()> {
     let help =
         || format!("cannot read the folder {}: name one with YAML files of BalancerPools", folder.display());
     std::fs::read_dir(folder).with_context(help)?;
     Ok(())
+}
+
+/// Where this process listens: no endpoint may lead back to it. Addresses that the machine gets later are not known.
+fn listens(args: &Local) -> anyhow::Result<Listens> {
+    let expand = |ip: IpAddr| -> anyhow::Result<BTreeSet<IpAddr>> {
+        if !ip.is_unspecified() {
+            return Ok([ip].into());
+        }
+        let interfaces = if_addrs::get_if_addrs().context("cannot tell the addresses of this machine")?;
+        Ok(interfaces.iter().map(|interface| interface.ip()).collect())
+    };
+    let addresses = expand(args.bind)?;
+    let shared = addresses.iter().map(|ip| SocketAddr::new(*ip, args.shared_port));
+    let admin = expand(args.admin.ip())?.into_iter().map(|ip| SocketAddr::new(ip, args.admin.port()));
+    Ok(Listens { sockets: shared.chain(admin).collect(), addresses })
 }
 
 fn config(args: &Local) -> anyhow::Result<ProxyConfig> {

@@ -26,10 +26,17 @@ use crate::{
 /// How long the core may take to answer before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the core for what is to be shown.
-pub type ViewRequests = mpsc::Sender<oneshot::Sender<View>>;
-/// The other end of [`ViewRequests`].
-pub type ViewQuestions = mpsc::Receiver<oneshot::Sender<View>>;
+/// What the core is asked, with where the answer goes.
+#[derive(Debug)]
+pub enum Question {
+    /// Whether it answers.
+    Alive(oneshot::Sender<()>),
+    /// What is to be shown. O(endpoints x proxies).
+    View(oneshot::Sender<View>),
+}
+
+/// The core's end of the questions.
+pub type Questions = mpsc::Receiver<Question>;
 
 /// Figures of somebody else.
 pub type Gather = Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>;
@@ -42,7 +49,7 @@ pub struct Admin {
     /// Whether every watch has had its first full list.
     pub synced: watch::Receiver<bool>,
     /// Where the lists come from.
-    pub views: ViewRequests,
+    pub questions: mpsc::Sender<Question>,
     /// Figures of others in this process, shown with ours.
     pub others: Option<Gather>,
 }
@@ -100,10 +107,10 @@ impl Admin {
         axum::serve(listener, self.router()).with_graceful_shutdown(stop).await
     }
 
-    async fn view(&self) -> Result<View, Response> {
+    async fn ask<T>(&self, question: fn(oneshot::Sender<T>) -> Question) -> Result<T, Response> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.views.send(answer).await.ok()?;
+            self.questions.send(question(answer)).await.ok()?;
             answered.await.ok()
         };
         let stuck = || (StatusCode::SERVICE_UNAVAILABLE, "the controller does not answer\n").into_response();
@@ -113,7 +120,7 @@ impl Admin {
 
 /// Alive as long as the core answers.
 async fn live(State(admin): State<Admin>) -> Response {
-    admin.view().await.map_or_else(|stuck| stuck, |_| "ok\n".into_response())
+    admin.ask(Question::Alive).await.map_or_else(|stuck| stuck, |()| "ok\n".into_response())
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -135,7 +142,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 type Listed<T> = Result<Json<List<T>>, Response>;
 
 async fn pools(State(admin): State<Admin>, Query(filter): Query<Filter>) -> Listed<PoolRow> {
-    let view = admin.view().await?;
+    let view = admin.ask(Question::View).await?;
     let is_wanted = |pool: &PoolRow| {
         let class = pool.class.as_deref().unwrap_or_default();
         filter.takes_pool(&pool.namespace, &pool.name) && fits(filter.class.as_ref(), class)
@@ -145,13 +152,13 @@ async fn pools(State(admin): State<Admin>, Query(filter): Query<Filter>) -> List
 }
 
 async fn endpoints(State(admin): State<Admin>, Query(filter): Query<Filter>) -> Listed<EndpointRow> {
-    let view = admin.view().await?;
+    let view = admin.ask(Question::View).await?;
     let is_wanted = |endpoint: &EndpointRow| filter.takes_pool(&endpoint.namespace, &endpoint.pool);
     Ok(Json(List { items: view.endpoints.into_iter().filter(is_wanted).collect(), problems: Vec::new() }))
 }
 
 async fn proxies(State(admin): State<Admin>, Query(filter): Query<Filter>) -> Listed<ProxyRow> {
-    let view = admin.view().await?;
+    let view = admin.ask(Question::View).await?;
     let is_wanted = |proxy: &ProxyRow| fits(filter.class.as_ref(), &proxy.class);
     Ok(Json(List { items: view.proxies.into_iter().filter(is_wanted).collect(), problems: Vec::new() }))
 }
@@ -193,13 +200,17 @@ mod tests {
             problems: vec!["a.yaml:1: no".to_owned()],
             ..View::default()
         };
-        let (views, mut asked) = mpsc::channel::<oneshot::Sender<View>>(1);
+        let (questions, mut asked) = mpsc::channel(1);
         tokio::spawn(async move {
-            while let Some(answer) = asked.recv().await {
-                _ = answer.send(view.clone());
+            while let Some(question) = asked.recv().await {
+                match question {
+                    Question::Alive(answer) => _ = answer.send(()),
+                    Question::View(answer) => _ = answer.send(view.clone()),
+                }
             }
         });
-        let admin = Admin { metrics: Metrics::new().unwrap(), synced: synced_receiver, views, others: None };
+        let admin =
+            Admin { metrics: Metrics::new().unwrap(), synced: synced_receiver, questions, others: None };
         Fixture { synced, router: admin.router() }
     }
 

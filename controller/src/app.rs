@@ -36,7 +36,7 @@ use crate::{
 /// Answers of proxies that wait for the core at most; a publishing task that is faster waits.
 const ANSWER_QUEUE: usize = 1024;
 /// Questions of the admin pages that wait at most.
-const VIEW_QUEUE: usize = 16;
+const QUESTIONS: usize = 16;
 /// How long a stopping controller waits for what it is writing.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How long the controller may take to hand the Lease over.
@@ -102,8 +102,8 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
 
     let mut tasks = JoinSet::new();
     let (synced, synced_receiver) = watch::channel(false);
-    let (views, view_questions) = mpsc::channel(VIEW_QUEUE);
-    let admin = Admin { metrics: metrics.clone(), synced: synced_receiver, views, others: None };
+    let (asked, questions) = mpsc::channel(QUESTIONS);
+    let admin = Admin { metrics: metrics.clone(), synced: synced_receiver, questions: asked, others: None };
     tasks.spawn(async move { admin.serve(admin_listener, std::future::pending()).await.unwrap_or_default() });
 
     let own = own_identity(&client, &args, &mut tasks).await?;
@@ -114,7 +114,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     tasks.spawn(kubernetes::run(client.clone(), args.install.clone(), events, metrics.source.clone()));
     let (told, told_receiver) = mpsc::channel(ANSWER_QUEUE);
     let publisher = Publisher::new(Arc::new(MutualTls::new(own)), versions.clone(), told, publish_metrics);
-    let (writer, writer_task) = Writer::new(client.clone(), metrics.writes.clone());
+    let (writer, writer_task, verdicts) = Writer::new(client.clone(), metrics.writes.clone());
     tasks.spawn(writer_task.run());
 
     let leases = LeaseApi::new(client, &args.install);
@@ -130,12 +130,13 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         Connections {
             events: event_receiver,
             told: told_receiver,
-            views: view_questions,
+            questions,
             leadership: elector.leadership(),
             elector: Some(elector),
             versions,
             publisher,
             writer: Box::new(writer.clone()),
+            verdicts,
             metrics,
             synced,
             problems,

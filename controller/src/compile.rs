@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use evenkeel_api::{
@@ -20,7 +20,7 @@ use crate::{
     event::ObjectName,
     index::Index,
     problem::Problem,
-    resolve::{Resolved, resolve},
+    resolve::{Own, Resolved, resolve},
 };
 
 /// Where pools come from, and what follows from it.
@@ -34,7 +34,16 @@ pub enum Mode {
         cluster_domain: String,
     },
     /// From files: a listener's port is bound as it is, and addresses of this machine are allowed.
-    Files,
+    Files(Listens),
+}
+
+/// Where this process listens, beside the listeners of its pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listens {
+    /// The addresses at which its pools' ports are bound.
+    pub addresses: BTreeSet<IpAddr>,
+    /// What it has bound itself.
+    pub sockets: BTreeSet<SocketAddr>,
 }
 
 /// The version of a pool that serves: its newest spec that could be read and that its class allows.
@@ -57,7 +66,7 @@ pub struct Compiled {
     pub problems: Vec<Problem>,
 }
 
-/// Compiles one pool. `listeners` are those that have a port, `own` the addresses at which we listen ourselves.
+/// Compiles one pool. `listeners` are those that have a port, `own` what leads to ourselves.
 #[must_use]
 pub fn compile(
     index: &Index,
@@ -65,7 +74,7 @@ pub fn compile(
     name: &ObjectName,
     good: &Good,
     listeners: BTreeMap<String, ListenerDocument>,
-    own: &BTreeSet<SocketAddr>,
+    own: &Own,
 ) -> Compiled {
     let spec = &good.spec;
     let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &spec.backends, own);
@@ -90,7 +99,7 @@ pub fn compile_endpoints(
     mode: &Mode,
     name: &ObjectName,
     good: &Good,
-    own: &BTreeSet<SocketAddr>,
+    own: &Own,
 ) -> (BTreeMap<String, BackendDocument>, Vec<Problem>) {
     let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &good.spec.backends, own);
     (backends, problems)

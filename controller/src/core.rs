@@ -23,6 +23,7 @@ use crate::{
     hostnames::Hostnames,
     index::{Changes, Index},
     published::{ProxyEvent, Published},
+    write::Verdict,
 };
 use pools::PoolState;
 use report::Issued;
@@ -55,10 +56,13 @@ pub struct Core {
     pools: BTreeMap<ObjectName, PoolState>,
     classes: BTreeMap<String, ClassState>,
     hostnames: Hostnames,
-    leaving: BTreeMap<PoolUid, Leaving>,
+    /// By class and UID.
+    leaving: BTreeMap<(String, PoolUid), Leaving>,
     adopted: BTreeMap<PoolUid, serde_json::Value>,
     fleet: Fleet,
     issued: Issued,
+    /// Why the API server refuses a Service that we want written.
+    refused: BTreeMap<ObjectName, String>,
     /// Pools to look at again at the next step, whatever the index says.
     dirty: BTreeSet<ObjectName>,
     /// Something that statuses depend on happened.
@@ -96,6 +100,7 @@ impl Core {
             adopted: BTreeMap::new(),
             fleet: Fleet::default(),
             issued: Issued::default(),
+            refused: BTreeMap::new(),
             dirty: BTreeSet::new(),
             told: false,
             published_epoch: None,
@@ -132,12 +137,22 @@ impl Core {
         self.told = true;
     }
 
+    /// Takes in what the API server says of a Service that we want written.
+    pub fn judged(&mut self, verdict: Verdict) {
+        let known = match verdict.refusal.clone() {
+            Some(refusal) => self.refused.insert(verdict.service, refusal),
+            None => self.refused.remove(&verdict.service),
+        };
+        self.told |= known != verdict.refusal;
+    }
+
     /// Becomes the leader. `adopted` are the snapshots that the proxies have: from them come the last good versions of pools
     /// that cannot be read now, and the ports of pools that are gone but still bound.
     pub fn lead(&mut self, epoch: u64, adopted: &[ReceivedSnapshot], now: Now) {
         self.role = Role::Leader { epoch, since: now.instant };
         self.fleet.begin_epoch(now.instant);
         self.issued = Issued::default();
+        self.refused.clear();
         for class in self.classes.values_mut() {
             class.begin_epoch();
         }

@@ -4,8 +4,9 @@
 //! leaderships have the same. It orders pushes at the proxies; the [`Fence`] stops a leader that has lost the API server,
 //! five seconds before another can take over, by the monotonic clock alone.
 //!
-//! A Lease that is deleted is made anew by the leader, under a higher epoch. Replicas that knew it wait until the leader
-//! must have stopped; one that never saw it gives the leader only a moment, and learns of a higher epoch from the proxies
+//! A Lease that is deleted is made anew by the leader, under a higher epoch. Where there is none, nobody can tell whether
+//! there was a leader, so any other replica waits until one must have stopped. To spare the first start that wait, the chart
+//! lays down a Lease that nobody holds. A replica that never saw the deleted one learns of a higher epoch from the proxies
 //! ([`Elector::raise_above`]).
 
 mod decide;
@@ -34,8 +35,6 @@ pub const RENEW: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 /// Time that a request to the API server may take.
 const REQUEST: Duration = Duration::from_secs(3);
-/// How long a replica that never saw a Lease looks on before it makes one: a leader would renew it meanwhile.
-const ABSENT: Duration = Duration::from_secs(3);
 
 /// Whether this replica leads.
 #[derive(Clone, Debug)]

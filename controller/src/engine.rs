@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admin::ViewQuestions,
+    admin::{Question, Questions},
     core::{Core, Now, Step},
     effect::Effect,
     election::{Elector, Fence, Leadership},
@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     publish::{Publisher, Versions},
     published::{Proxy, ProxyEvent, ProxyId},
+    write::Verdict,
 };
 
 /// Events taken in before a step at most: the more there are, the fewer steps.
@@ -41,7 +42,7 @@ pub struct Connections {
     /// What proxies say.
     pub told: mpsc::Receiver<(ProxyId, ProxyEvent)>,
     /// Questions of the admin pages.
-    pub views: ViewQuestions,
+    pub questions: Questions,
     /// Whether this process leads.
     pub leadership: watch::Receiver<Leadership>,
     /// Told of epochs above our own; `None` where nobody else can lead.
@@ -52,6 +53,8 @@ pub struct Connections {
     pub publisher: Publisher,
     /// Writes to the world.
     pub writer: Box<dyn CarryOut>,
+    /// What the API server says of Services; closed where there is none.
+    pub verdicts: mpsc::Receiver<Verdict>,
     /// Figures.
     pub metrics: Metrics,
     /// Told when every source has told all that there is.
@@ -83,6 +86,7 @@ impl Engine {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut batch = Vec::with_capacity(BATCH);
+        let mut told = Vec::with_capacity(BATCH);
         loop {
             let due = self.wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
@@ -93,9 +97,12 @@ impl Engine {
                     }
                     batch.drain(..).for_each(|event| self.core.apply(event));
                 }
-                Some((proxy, event)) = self.to.told.recv() => self.core.tell(&proxy, event, now()),
-                Some(answer) = self.to.views.recv() => {
-                    self.answer(answer);
+                1.. = self.to.told.recv_many(&mut told, BATCH) => {
+                    told.drain(..).for_each(|(proxy, event)| self.core.tell(&proxy, event, now()));
+                }
+                Some(verdict) = self.to.verdicts.recv() => self.core.judged(verdict),
+                Some(question) = self.to.questions.recv() => {
+                    self.answer(question);
                     continue;
                 }
                 Ok(()) = self.to.leadership.changed() => {}
@@ -181,10 +188,15 @@ impl Engine {
         }
     }
 
-    fn answer(&self, answer: oneshot::Sender<crate::view::View>) {
-        let mut view = self.core.view(now().instant);
-        view.problems.clone_from(&self.to.problems.borrow());
-        _ = answer.send(view); // who asked may have gone
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Alive(answer) => _ = answer.send(()), // who asked may have gone
+            Question::View(answer) => {
+                let mut view = self.core.view(now().instant);
+                view.problems.clone_from(&self.to.problems.borrow());
+                _ = answer.send(view);
+            }
+        }
     }
 }
 

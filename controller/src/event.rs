@@ -113,6 +113,8 @@ pub struct Service {
     pub annotations: BTreeMap<String, String>,
     /// `spec.type`.
     pub type_: String,
+    /// `spec.selector`, only of Services that carry our mark.
+    pub selector: BTreeMap<String, String>,
     /// Ports.
     pub ports: Vec<ServicePort>,
     /// `spec.ipFamilies`, in order: IPv4 or IPv6.

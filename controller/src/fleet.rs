@@ -93,7 +93,10 @@ impl Fleet {
                 (member.heard, member.answered, member.failure) = (now, true, None);
             }
             ProxyEvent::Failed { message } => member.failure = Some(message),
-            ProxyEvent::Superseded { .. } => {}
+            ProxyEvent::Superseded { epoch } => {
+                member.failure =
+                    Some(format!("it has had a push of epoch {epoch}, which is not older than ours"));
+            }
         }
     }
 
@@ -134,11 +137,6 @@ impl Member {
         self.acknowledged.as_ref().map(|acknowledged| (acknowledged.epoch, acknowledged.revision))
     }
 
-    /// A new version was published: lack of progress counts from now if it was up to date.
-    pub(crate) const fn outdated(&mut self, now: Instant) {
-        self.progressed = now;
-    }
-
     /// It uses this generation of the pool.
     #[must_use]
     pub fn uses(&self, pool: &str, generation: i64) -> bool {
@@ -176,7 +174,7 @@ impl Fleet {
     pub fn published(&mut self, class: &str, old: (u64, u64), now: Instant) {
         for member in self.members.values_mut().filter(|member| member.proxy.class == class) {
             if member.version() == Some(old) {
-                member.outdated(now);
+                member.progressed = now; // lack of progress counts from now
             }
         }
     }

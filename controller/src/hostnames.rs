@@ -6,9 +6,9 @@ use evenkeel_api::object::{BalancerPoolSpec, ProxyClassSpec};
 
 use crate::{admission, event::ObjectName};
 
-/// Owners by class and host name.
+/// Claimants that may have the name, by class and host name; the first owns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hostnames(BTreeMap<(String, String), ObjectName>);
+pub struct Hostnames(BTreeMap<(String, String), Vec<ObjectName>>);
 
 /// A pool that may claim host names.
 pub struct Claimant<'a> {
@@ -29,28 +29,31 @@ impl Hostnames {
     #[must_use]
     pub fn resolve(mut claimants: Vec<Claimant<'_>>) -> Self {
         claimants.sort_by(|a, b| (a.created, a.name).cmp(&(b.created, b.name)));
-        let mut owners = BTreeMap::new();
+        let mut names: BTreeMap<_, Vec<ObjectName>> = BTreeMap::new();
         for claimant in claimants {
             for hostname in claimant.spec.listeners.iter().flat_map(|listener| &listener.hostnames) {
                 if admission::hostname_allowed(claimant.class, claimant.labels, hostname) {
                     let key = (claimant.spec.proxy_class.clone(), hostname.clone());
-                    owners.entry(key).or_insert_with(|| claimant.name.clone());
+                    let claimants = names.entry(key).or_default();
+                    if claimants.last() != Some(claimant.name) {
+                        claimants.push(claimant.name.clone());
+                    }
                 }
             }
         }
-        Self(owners)
+        Self(names)
     }
 
     /// The pool that has the name; `None` if no claimant may have it.
     #[must_use]
     pub fn owner(&self, class: &str, hostname: &str) -> Option<&ObjectName> {
-        self.0.get(&(class.to_owned(), hostname.to_owned()))
+        self.0.get(&(class.to_owned(), hostname.to_owned()))?.first()
     }
 
-    /// Pools that gained or lost a name.
+    /// Claimants of the names that other pools claim now than before: each is told who owns it.
     pub fn changed<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = &'a ObjectName> {
         let moved = |this: &'a Self, that: &'a Self| {
-            this.0.iter().filter(|(key, owner)| that.0.get(*key) != Some(owner)).map(|(_, owner)| owner)
+            this.0.iter().filter(|(key, of)| that.0.get(*key) != Some(of)).flat_map(|(_, of)| of)
         };
         moved(self, old).chain(moved(old, self))
     }

@@ -1,8 +1,14 @@
 //! The world in memory, as the sources told it, and which pools a change concerns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
 
-use evenkeel_api::object::{BalancerPoolSpec, ProxyClassSpec};
+use evenkeel_api::{
+    labels::{CONTROLLER, PROXIES_PREFIX},
+    object::{BalancerPoolSpec, ProxyClassSpec},
+};
 
 use crate::{
     event::{Event, ObjectName, Pool, Relist, Service, Slice},
@@ -34,7 +40,7 @@ pub struct Changes {
     pub endpoints: BTreeSet<ObjectName>,
     /// Services that changed or went.
     pub services: BTreeSet<ObjectName>,
-    /// The set of proxies changed.
+    /// The set of proxies changed, or addresses of ours did.
     pub proxies: bool,
 }
 
@@ -143,6 +149,26 @@ impl Index {
         &self.proxies
     }
 
+    /// Addresses of the controllers and proxies in `namespace`, of both IP families, ready or not: what the slices of our own
+    /// Services hold.
+    #[must_use]
+    pub fn own_pods(&self, namespace: &str) -> BTreeMap<IpAddr, &'static str> {
+        let mut pods = BTreeMap::new();
+        let from = ObjectName::new(namespace, "");
+        for (service, slices) in
+            self.slices_of.range(from..).take_while(|(name, _)| name.namespace == namespace)
+        {
+            let Some(what) = own_kind(&service.name) else { continue };
+            let slices = slices.iter().filter_map(|name| self.slices.get(name));
+            let addresses = slices.flat_map(|slice| &slice.endpoints).filter_map(|endpoint| endpoint.address);
+            pods.extend(addresses.map(|ip| (ip.to_canonical(), what)));
+        }
+        pods.extend(
+            self.proxies.values().map(|proxy| (proxy.address.ip().to_canonical(), "a proxy of our own")),
+        );
+        pods
+    }
+
     fn put_pool(&mut self, name: ObjectName, pool: Pool) {
         let old = self.pools.insert(name.clone(), pool);
         let new = &self.pools[&name];
@@ -203,6 +229,7 @@ impl Index {
             self.slices_of.entry(service.clone()).or_default().insert(name.clone());
         }
         for service in from.iter().chain(&to) {
+            self.changes.proxies |= own_kind(&service.name).is_some();
             self.changes.endpoints.extend(self.pools_of.get(service).into_iter().flatten().cloned());
         }
         match slice {
@@ -264,6 +291,15 @@ impl Index {
         for deletion in deletions {
             self.apply(deletion);
         }
+    }
+}
+
+/// What is behind a Service of this name, if it is one of ours.
+fn own_kind(service: &str) -> Option<&'static str> {
+    match service {
+        CONTROLLER => Some("a controller of our own"),
+        name if name.starts_with(PROXIES_PREFIX) => Some("a proxy of our own"),
+        _ => None,
     }
 }
 

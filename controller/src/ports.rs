@@ -32,6 +32,8 @@ pub struct ListenerKey {
 #[derive(Debug, Default)]
 pub struct Ports {
     held: BTreeMap<ListenerKey, u16>,
+    /// The ports of `held`.
+    taken: BTreeSet<u16>,
     released: BTreeMap<u16, (ListenerKey, Instant)>,
     resting: BTreeMap<u16, Instant>,
     moved: BTreeSet<PoolUid>,
@@ -52,9 +54,10 @@ impl Ports {
     /// Takes over what Services (or proxies) record. Of two claims of a port the older pool's stands, then the lower UID's.
     pub fn adopt(&mut self, mut claims: Vec<Claim>) {
         claims.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
-        let mut taken: BTreeSet<_> = self.held.values().copied().collect();
         for claim in claims {
-            if RANGE.contains(&claim.port) && !self.held.contains_key(&claim.key) && taken.insert(claim.port)
+            if RANGE.contains(&claim.port)
+                && !self.held.contains_key(&claim.key)
+                && self.taken.insert(claim.port)
             {
                 self.resting.remove(&claim.port);
                 self.released.remove(&claim.port);
@@ -78,14 +81,16 @@ impl Ports {
         }
         let own = self.released.iter().find(|(_, (of, _))| of == key).map(|(port, _)| *port);
         let port = own.or_else(|| {
-            let held: BTreeSet<_> = self.held.values().collect();
             let free = |port: &u16| {
-                !held.contains(port) && !self.released.contains_key(port) && !self.resting.contains_key(port)
+                !self.taken.contains(port)
+                    && !self.released.contains_key(port)
+                    && !self.resting.contains_key(port)
             };
             RANGE.into_iter().find(free)
         })?;
         self.released.remove(&port);
         self.moved.insert(key.pool.clone());
+        self.taken.insert(port);
         self.held.insert(key.clone(), port);
         Some(port)
     }
@@ -106,6 +111,7 @@ impl Ports {
             .collect();
         for (key, port) in unwanted {
             self.held.remove(&key);
+            self.taken.remove(&port);
             self.moved.insert(key.pool.clone());
             self.released.insert(port, (key, now));
         }

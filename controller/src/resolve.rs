@@ -31,15 +31,32 @@ pub struct Resolved {
     pub problems: Vec<Problem>,
 }
 
-/// Resolves the backends of a pool in `namespace`. `own` are the addresses at which we listen ourselves.
+/// What leads to ourselves: never an endpoint, or a request could go round for ever.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Addresses of pods of ours, whatever the port, and what they are.
+    pub pods: BTreeMap<IpAddr, &'static str>,
+    /// Where this process listens, with files.
+    pub listeners: BTreeSet<SocketAddr>,
+}
+
+impl Own {
+    /// What of ours is at `address`, if anything.
+    fn at(&self, address: SocketAddr) -> Option<&'static str> {
+        let ip = address.ip().to_canonical();
+        // All of 127.0.0.0/8 is this machine.
+        let loopback =
+            || self.listeners.iter().any(|own| own.ip().is_loopback() && own.port() == address.port());
+        if self.listeners.contains(&SocketAddr::new(ip, address.port())) || (ip.is_loopback() && loopback()) {
+            return Some("a listener of our own");
+        }
+        self.pods.get(&ip).copied()
+    }
+}
+
+/// Resolves the backends of a pool in `namespace`. `own` is what leads to ourselves.
 #[must_use]
-pub fn resolve(
-    index: &Index,
-    mode: &Mode,
-    namespace: &str,
-    backends: &[Backend],
-    own: &BTreeSet<SocketAddr>,
-) -> Resolved {
+pub fn resolve(index: &Index, mode: &Mode, namespace: &str, backends: &[Backend], own: &Own) -> Resolved {
     let mut resolver = Resolver { index, mode, own, resolved: Resolved::default() };
     for (position, backend) in backends.iter().enumerate() {
         let (key, endpoints) = match (&backend.service, &backend.addresses) {
@@ -69,7 +86,7 @@ type Endpoints = BTreeMap<String, EndpointDocument>;
 struct Resolver<'a> {
     index: &'a Index,
     mode: &'a Mode,
-    own: &'a BTreeSet<SocketAddr>,
+    own: &'a Own,
     resolved: Resolved,
 }
 
@@ -107,7 +124,7 @@ impl Resolver<'_> {
     fn service(&mut self, namespace: &str, position: usize, reference: &ServiceReference) -> Endpoints {
         let place = format!("backends[{position}].service");
         let name = ObjectName::new(namespace, &*reference.name);
-        if matches!(self.mode, Mode::Files) {
+        if matches!(self.mode, Mode::Files(_)) {
             let message =
                 format!("{place}: there are no Services without Kubernetes: name addresses instead");
             self.problem(reason::BACKEND_NOT_FOUND, message);
@@ -210,17 +227,11 @@ impl Resolver<'_> {
 
     /// Why the address can never be an endpoint, if so.
     fn never(&self, address: SocketAddr) -> Option<&'static str> {
+        if let Some(own) = self.own.at(address) {
+            return Some(own);
+        }
         let ip = address.ip().to_canonical();
-        if self.own.contains(&address) || self.own.contains(&SocketAddr::new(ip, address.port())) {
-            return Some("a listener of our own");
-        }
-        let local = matches!(self.mode, Mode::Files);
-        if local && ip.is_loopback() && self.own.iter().any(|own| own.port() == address.port()) {
-            return Some("a listener of our own");
-        }
-        if !local && self.index.proxies().values().any(|proxy| proxy.address.ip().to_canonical() == ip) {
-            return Some("a proxy of our own");
-        }
+        let local = matches!(self.mode, Mode::Files(_));
         let special =
             ip.is_unspecified() || ip.is_multicast() || is_link_local(ip) || (ip.is_loopback() && !local);
         special.then_some("loopback, link-local, multicast or unspecified")
@@ -246,4 +257,27 @@ fn port_of<'a>(service: &'a Service, port: &IntOrString) -> Option<&'a ServicePo
     // The same number may stand there over UDP, too.
     let tcp = service.ports.iter().filter(|candidate| candidate.protocol == "TCP").find(fits);
     tcp.or_else(|| service.ports.iter().find(fits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(own: &Own, address: &str, expect: Option<&str>) {
+        assert_eq!(own.at(address.parse().unwrap()), expect, "{address}");
+    }
+
+    #[test]
+    fn what_leads_to_ourselves() {
+        let pods = [("10.0.0.1".parse().unwrap(), "a proxy of our own")].into();
+        let listeners = ["192.0.2.1:8080", "127.0.0.1:8080", "[::1]:8080"].map(|text| text.parse().unwrap());
+        let own = Own { pods, listeners: listeners.into() };
+        check(&own, "10.0.0.1:80", Some("a proxy of our own"));
+        check(&own, "[::ffff:10.0.0.1]:80", Some("a proxy of our own"));
+        check(&own, "192.0.2.1:8080", Some("a listener of our own"));
+        check(&own, "192.0.2.1:8081", None);
+        check(&own, "192.0.2.2:8080", None);
+        check(&own, "127.0.0.9:8080", Some("a listener of our own"));
+        check(&own, "[::ffff:127.0.0.9]:8080", Some("a listener of our own"));
+    }
 }

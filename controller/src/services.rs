@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_api::{labels, object::BalancerPoolSpec};
+use evenkeel_api::{
+    labels,
+    object::{BalancerPoolSpec, ServiceTemplate},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -21,8 +24,7 @@ pub fn service_name(pool: &ObjectName) -> String {
     if plain.len() <= MAX_NAME && !pool.namespace.contains('-') {
         return plain;
     }
-    let digest = Sha256::digest(pool.to_string());
-    let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hash = short_hash(&pool.to_string());
     let kept: String = plain.chars().take(MAX_NAME - 1 - hash.len()).collect();
     format!("{}-{hash}", kept.trim_end_matches('-'))
 }
@@ -54,6 +56,12 @@ pub fn made_for(service: &Service) -> Option<&str> {
     service.labels.get(labels::POOL_UID).filter(|_| ours).map(String::as_str)
 }
 
+/// The class whose proxies a Service of ours selects.
+#[must_use]
+pub fn class_of(service: &Service) -> Option<&str> {
+    service.labels.get(labels::PROXY_CLASS).map(String::as_str)
+}
+
 /// The Service of a pool as it should be, with the listeners that have `ports`.
 #[must_use]
 pub fn desired(
@@ -76,7 +84,7 @@ pub fn desired(
     }
 }
 
-/// Whether the Service is as it should be, as far as we say anything about it.
+/// Whether the Service is as it should be, as far as we say anything about it. What others set beside that stays.
 #[must_use]
 pub fn is_as_desired(observed: &Service, desired: &DesiredService) -> bool {
     let template = &desired.template;
@@ -88,8 +96,9 @@ pub fn is_as_desired(observed: &Service, desired: &DesiredService) -> bool {
     let set =
         |wanted: Option<&'static str>, is: &Option<String>| wanted.is_none_or(|w| is.as_deref() == Some(w));
     contains(&observed.labels, &desired.labels)
-        && contains(&observed.annotations, &template.annotations)
+        && contains(&observed.annotations, &annotations(template))
         && observed.type_ == template.type_.as_str()
+        && observed.selector == desired.selector
         && ports == desired.ports
         && set(template.external_traffic_policy.map(policy_word), &observed.external_traffic_policy)
         && set(template.ip_family_policy.map(family_word), &observed.ip_family_policy)
@@ -97,6 +106,21 @@ pub fn is_as_desired(observed: &Service, desired: &DesiredService) -> bool {
             .load_balancer_class
             .as_ref()
             .is_none_or(|class| observed.load_balancer_class.as_ref() == Some(class))
+}
+
+/// The Service's annotations: the pool's, and a fingerprint of all that the pool says. An API server keeps what is said no
+/// more until it is told so; by the fingerprint we see that it has to be.
+#[must_use]
+pub fn annotations(template: &ServiceTemplate) -> BTreeMap<String, String> {
+    let text = serde_json::to_string(template).unwrap_or_default();
+    let mut annotations = template.annotations.clone();
+    annotations.insert(labels::APPLIED.to_owned(), short_hash(&text));
+    annotations
+}
+
+/// Ten hexadecimal digits.
+fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The effect that makes a pool's alias.
@@ -131,6 +155,30 @@ pub const fn family_word(policy: evenkeel_api::object::IpFamilyPolicy) -> &'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_pool_gives_up_makes_its_service_wrong() {
+        let pool = ObjectName::new("shop", "web");
+        let desired = |text: &str| {
+            let text = format!(r#"{{"listeners": [], "backends": [], "service": {text}}}"#);
+            desired(&pool, "u1", &serde_json::from_str(&text).unwrap(), "system", &BTreeMap::new())
+        };
+        let full = desired(r#"{"annotations": {"a": "1"}, "externalTrafficPolicy": "Local"}"#);
+        let mut observed = Service {
+            labels: full.labels.clone(),
+            annotations: annotations(&full.template),
+            type_: "ClusterIP".to_owned(),
+            selector: full.selector.clone(),
+            external_traffic_policy: Some("Local".to_owned()),
+            ..Service::default()
+        };
+        observed.annotations.insert("someone/else".to_owned(), "stays".to_owned());
+        assert!(is_as_desired(&observed, &full));
+        assert!(!is_as_desired(&observed, &desired(r#"{"externalTrafficPolicy": "Local"}"#)));
+        assert!(!is_as_desired(&observed, &desired(r#"{"annotations": {"a": "1"}}"#)));
+        observed.selector.clear();
+        assert!(!is_as_desired(&observed, &full), "no proxy would be selected");
+    }
 
     #[test]
     fn names_are_short_and_tell_pools_apart() {

@@ -15,6 +15,8 @@ use crate::problem::{Problem, Subject};
 pub struct Facts<'a> {
     /// Generation of the object.
     pub generation: i64,
+    /// Generation whose references and listeners were looked at: the newest that could be read and is allowed.
+    pub examined: Option<i64>,
     /// Names of the listeners.
     pub listeners: Vec<&'a str>,
     /// What is wrong with it.
@@ -55,7 +57,7 @@ pub enum Programmed {
 pub fn status(facts: Facts<'_>) -> BalancerPoolStatus {
     let accepted =
         judge(&facts, Subject::Accepted, reason::ACCEPTED, "the pool is valid and its class allows it");
-    let resolved = judge(&facts, Subject::ResolvedRefs, reason::RESOLVED_REFS, "every reference is resolved");
+    let resolved = resolved(&facts);
     let programmed = programmed(&facts);
     let ready = ready(&facts, &accepted, &resolved, &programmed);
     let old = facts.old.map_or(&[][..], |old| &old.conditions);
@@ -124,6 +126,18 @@ fn judge(facts: &Facts<'_>, subject: Subject, good: &str, message: &str) -> Verd
     }
 }
 
+fn resolved(facts: &Facts<'_>) -> Verdict {
+    let verdict = match facts.examined {
+        Some(_) => judge(facts, Subject::ResolvedRefs, reason::RESOLVED_REFS, "every reference is resolved"),
+        None => {
+            let message =
+                "no generation that this controller has seen is accepted: its references are not looked at";
+            Verdict { holds: None, ..Verdict::new(false, reason::PENDING, message) }
+        }
+    };
+    Verdict { generation: facts.examined, ..verdict }
+}
+
 fn programmed(facts: &Facts<'_>) -> Verdict {
     let found =
         judge(facts, Subject::Programmed, reason::PROGRAMMED, "every live proxy uses this generation");
@@ -189,6 +203,7 @@ fn listener(facts: &Facts<'_>, name: &str, programmed: &Verdict) -> ListenerStat
     };
     let accepted = of_this(Subject::Accepted)
         .unwrap_or_else(|| Verdict::new(true, reason::ACCEPTED, "the listener is valid"));
+    let accepted = Verdict { generation: facts.examined, ..accepted };
     let programmed = of_this(Subject::Programmed).unwrap_or_else(|| programmed.clone());
     let old = facts.old.and_then(|old| old.listeners.iter().find(|listener| listener.name == name));
     let old = old.map_or(&[][..], |old| &old.conditions);

@@ -17,11 +17,11 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use kube::Client;
 use queue::{Item, Key, Queue};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{effect::Effect, election::Fence, metrics::WriteMetrics};
+use crate::{effect::Effect, election::Fence, event::ObjectName, metrics::WriteMetrics};
 
 /// Objects written at the same time.
 pub const CONCURRENCY: usize = 8;
@@ -51,17 +51,31 @@ struct Shared {
 pub struct WriterTask {
     shared: Arc<Shared>,
     cluster: Cluster,
+    verdicts: mpsc::Sender<Verdict>,
 }
 
+/// What the API server said of a Service that was to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The Service.
+    pub service: ObjectName,
+    /// Why it is refused; `None` if it is not.
+    pub refusal: Option<String>,
+}
+
+/// Verdicts that wait to be read at most. More are dropped: a refused write is tried again, and refused again.
+const VERDICTS: usize = 256;
+
 impl Writer {
-    /// A writer to this cluster.
+    /// A writer to this cluster, and where it tells what the API server refuses.
     #[must_use]
-    pub fn new(client: Client, metrics: WriteMetrics) -> (Self, WriterTask) {
+    pub fn new(client: Client, metrics: WriteMetrics) -> (Self, WriterTask, mpsc::Receiver<Verdict>) {
         let (sender, pending) = watch::channel(0);
         let queue = Mutex::new(Queue::default());
         let shared = Arc::new(Shared { queue, wake: Notify::new(), pending: sender, metrics });
-        let task = WriterTask { shared: shared.clone(), cluster: Cluster::new(client) };
-        (Self { shared, pending }, task)
+        let (verdicts, receiver) = mpsc::channel(VERDICTS);
+        let task = WriterTask { shared: shared.clone(), cluster: Cluster::new(client), verdicts };
+        (Self { shared, pending }, task, receiver)
     }
 
     /// Has these effects carried out, as long as `fence` holds. A newer effect on an object replaces one that waits.
@@ -137,6 +151,12 @@ impl WriterTask {
             Outcome::TimedOut => tracing::warn!(kind, object = %key, "cannot write in time, trying again"),
             Outcome::Foreign => tracing::info!(kind, object = %key, "left alone, for it is not ours"),
             _ => tracing::debug!(kind, object = %key, result = outcome.result(), "written"),
+        }
+        if let Key::Service(service) = &key
+            && (outcome.is_final() || outcome.refusal().is_some())
+        {
+            let verdict = Verdict { service: service.clone(), refusal: outcome.refusal() };
+            let _full = self.verdicts.try_send(verdict);
         }
         let now = Instant::now();
         let replaced = self.shared.with_queue(|queue| {

@@ -36,6 +36,7 @@ pub mod reason {
     pub const PROXY_REJECTED: &str = "ProxyRejected";
     pub const NO_PROXIES: &str = "NoProxies";
     pub const SERVICE_CONFLICT: &str = "ServiceConflict";
+    pub const SERVICE_REFUSED: &str = "ServiceRefused";
     pub const PORTS_EXHAUSTED: &str = "PortsExhausted";
     pub const NOT_ACCEPTED: &str = "NotAccepted";
     pub const NOT_RESOLVED: &str = "NotResolved";

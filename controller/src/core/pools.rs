@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     time::Instant,
 };
 
@@ -20,6 +20,8 @@ use crate::{
     index::{Changes, Index},
     ports::ListenerKey,
     problem::{Problem, Subject},
+    resolve::Own,
+    services,
 };
 
 /// A pool and how far it came.
@@ -126,7 +128,7 @@ impl Core {
     /// Gives listeners their ports, and finds the pools whose listeners changed by that.
     pub(super) fn allot(&mut self, changes: &mut Changes, now: Instant) {
         match self.mode {
-            Mode::Files => self.place_as_written(changes),
+            Mode::Files(_) => self.place_as_written(changes),
             Mode::Kubernetes { .. } => self.place_by_class(changes, now),
         }
     }
@@ -162,7 +164,7 @@ impl Core {
             wanted.entry(good.spec.proxy_class.as_str()).or_default().extend(keys);
         }
         let leads = matches!(self.role, Role::Leader { .. });
-        let published = published_ports(&self.index);
+        let mut published = published_ports(&self.index);
         for name in wanted.keys() {
             if !self.classes.contains_key(*name) {
                 self.classes.insert((*name).to_owned(), super::ClassState::default());
@@ -170,7 +172,7 @@ impl Core {
         }
         for (name, class) in &mut self.classes {
             let wanted = wanted.remove(name.as_str()).unwrap_or_default();
-            class.ports.settle(&wanted, &published, now);
+            class.ports.settle(&wanted, &published.remove(name).unwrap_or_default(), now);
             if leads {
                 class.exhausted = wanted.into_iter().filter(|key| class.ports.allot(key).is_none()).collect();
             }
@@ -187,7 +189,7 @@ impl Core {
 
     /// Documents of the pools that changed.
     pub(super) fn compile(&mut self, changes: &Changes) {
-        let own = self.own_addresses();
+        let own = self.own();
         for name in &changes.pools {
             self.compile_pool(name, &own);
         }
@@ -201,7 +203,7 @@ impl Core {
         }
     }
 
-    fn compile_pool(&mut self, name: &ObjectName, own: &BTreeSet<SocketAddr>) {
+    fn compile_pool(&mut self, name: &ObjectName, own: &Own) {
         let Some(state) = self.pools.get(name) else { return };
         let compiled = state.good.as_ref().map(|good| {
             let (listeners, conflicts) = self.listeners(name, state, good);
@@ -245,7 +247,7 @@ impl Core {
                 }
             }
             let port = match self.mode {
-                Mode::Files => {
+                Mode::Files(_) => {
                     (!state.placement.iter().any(|p| p.listener.as_deref() == Some(&listener.name)))
                         .then_some(listener.port)
                 }
@@ -264,14 +266,20 @@ impl Core {
         (documents, conflicts)
     }
 
-    /// Addresses at which we listen ourselves: with files, the listeners of all pools.
-    fn own_addresses(&self) -> BTreeSet<SocketAddr> {
-        if self.mode != Mode::Files {
-            return BTreeSet::new();
+    /// What leads to ourselves. O(proxies), so made once for all pools of a step.
+    fn own(&self) -> Own {
+        match &self.mode {
+            Mode::Files(listens) => {
+                let good = self.pools.values().filter_map(|state| state.good.as_ref());
+                let ports = good.flat_map(|good| &good.spec.listeners).map(|listener| listener.port);
+                let bound =
+                    ports.flat_map(|port| listens.addresses.iter().map(move |ip| SocketAddr::new(*ip, port)));
+                Own { listeners: bound.chain(listens.sockets.iter().copied()).collect(), ..Own::default() }
+            }
+            Mode::Kubernetes { namespace, .. } => {
+                Own { pods: self.index.own_pods(namespace), ..Own::default() }
+            }
         }
-        let listeners = self.pools.values().filter_map(|state| state.good.as_ref());
-        let ports = listeners.flat_map(|good| &good.spec.listeners).map(|listener| listener.port);
-        ports.map(|port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)).collect()
     }
 }
 
@@ -326,12 +334,16 @@ fn exhausted(state: &PoolState, classes: &BTreeMap<String, super::ClassState>) -
         .collect()
 }
 
-/// Ports that Services of ours publish, with the pool that each was made for.
-fn published_ports(index: &Index) -> BTreeSet<(PoolUid, u16)> {
-    let ours =
-        index.services().values().filter_map(|service| Some((crate::services::made_for(service)?, service)));
-    let ports = ours.flat_map(|(uid, service)| service.ports.iter().map(move |port| (uid, port.target_port)));
-    ports.filter_map(|(uid, port)| Some((uid.to_owned(), port?))).collect()
+/// Ports that Services of ours publish, by the class whose proxies they select, with the pool that each was made for.
+fn published_ports(index: &Index) -> BTreeMap<String, BTreeSet<(PoolUid, u16)>> {
+    let mut published: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+    for service in index.services().values() {
+        if let (Some(uid), Some(class)) = (services::made_for(service), services::class_of(service)) {
+            let ports = service.ports.iter().filter_map(|port| Some((uid.to_owned(), port.target_port?)));
+            published.entry(class.to_owned()).or_default().extend(ports);
+        }
+    }
+    published
 }
 
 fn text(document: &PoolDocument) -> Option<PoolText> {

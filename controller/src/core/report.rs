@@ -113,10 +113,10 @@ impl Core {
         }
     }
 
-    /// Ports of the pool's Service as it is.
+    /// Ports of the pool's Service as it is; none while it leads to the proxies of another class.
     fn published_ports(&self, pool: &ObjectName, state: &PoolState) -> BTreeMap<String, u16> {
         let Some(service) = self.pool_service(pool) else { return BTreeMap::new() };
-        if services::made_for(service) != Some(&state.uid) {
+        if services::made_for(service) != Some(&state.uid) || services::class_of(service) != state.class() {
             return BTreeMap::new();
         }
         service.ports.iter().filter_map(|port| Some((port.name.clone(), port.target_port?))).collect()
@@ -143,7 +143,7 @@ impl Core {
     fn dns_name(&self, service: &ObjectName) -> String {
         let domain = match &self.mode {
             Mode::Kubernetes { cluster_domain, .. } => cluster_domain.as_str(),
-            Mode::Files => "local",
+            Mode::Files(_) => "local",
         };
         format!("{}.{}.svc.{domain}", service.name, service.namespace)
     }
@@ -201,15 +201,16 @@ impl Core {
 
     fn status_of(&self, name: &ObjectName, state: &PoolState, now: Now) -> BalancerPoolStatus {
         let mut problems = state.problems();
-        problems.extend(self.service_conflicts(name, state));
+        problems.extend(self.service_problems(name, state));
         let (address, address_pending) = self.address(name, state);
         status::status(Facts {
             generation: state.generation,
+            examined: state.good.as_ref().map(|good| good.generation),
             listeners: listeners(state),
             problems: &problems,
             programmed: self.programmed(name, state, now.instant),
-            endpoints: self.endpoint_counts(state),
-            proxies: self.proxy_counts(state),
+            endpoints: self.endpoint_counts(name, state),
+            proxies: self.proxy_counts(name, state),
             revision: state.changed.map(|(epoch, revision)| format!("{epoch}.{revision}")),
             hash: state.text.as_ref().map(|text| text.digest().to_string()),
             address,
@@ -219,32 +220,32 @@ impl Core {
         })
     }
 
-    fn service_conflicts(&self, pool: &ObjectName, state: &PoolState) -> Vec<Problem> {
+    /// What keeps the pool's Services from being as they should be.
+    fn service_problems(&self, pool: &ObjectName, state: &PoolState) -> Vec<Problem> {
         let Mode::Kubernetes { namespace, .. } = &self.mode else { return Vec::new() };
         let names = [ObjectName::new(&**namespace, services::service_name(pool)), services::alias_name(pool)];
-        let foreign = names.into_iter().filter(|name| {
-            self.index
-                .services()
-                .get(name)
-                .is_some_and(|service| services::made_for(service) != Some(&state.uid))
-        });
-        let problem = |name| {
-            let message = format!("Service {name} exists and is not ours: delete or rename it");
-            Problem::new(Subject::Programmed, reason::SERVICE_CONFLICT, message)
+        let problem = |name: &ObjectName| {
+            let observed = self.index.services().get(name);
+            if observed.is_some_and(|service| services::made_for(service) != Some(&state.uid)) {
+                let message = format!("Service {name} exists and is not ours: delete or rename it");
+                return Some(Problem::new(Subject::Programmed, reason::SERVICE_CONFLICT, message));
+            }
+            let refusal = self.refused.get(name)?;
+            let message = format!("the API server refuses Service {name}: {refusal}");
+            Some(Problem::new(Subject::Programmed, reason::SERVICE_REFUSED, message))
         };
-        foreign.map(problem).collect()
+        names.iter().filter_map(problem).collect()
     }
 
     fn programmed(&self, name: &ObjectName, state: &PoolState, now: Instant) -> Programmed {
         let generation = state.generation;
-        let Some(good) = &state.good else {
+        let Some(serving) = state.document.as_ref().map(|document| document.generation) else {
             return Programmed::No(reason::PENDING, "no version of the pool can be carried out".to_owned());
         };
-        if good.generation != generation {
-            let message =
-                format!("generation {generation} is not accepted; generation {} serves on", good.generation);
+        let Some(good) = state.good.as_ref().filter(|good| good.generation == generation) else {
+            let message = format!("generation {generation} is not accepted; generation {serving} serves on");
             return Programmed::No(reason::PENDING, message);
-        }
+        };
         let class = &good.spec.proxy_class;
         let live: Vec<_> = self.fleet.live(class).collect();
         if live.is_empty() {
@@ -279,7 +280,7 @@ impl Core {
 
     /// On Kubernetes the pool's Service has to have the listeners' ports too.
     fn published_everywhere(&self, name: &ObjectName, state: &PoolState) -> Programmed {
-        if self.mode == Mode::Files {
+        if matches!(self.mode, Mode::Files(_)) {
             let served = state.document.as_ref().is_some_and(|document| !document.listeners.is_empty());
             let none = || Programmed::No(reason::CONFLICTED, "no listener has its port".to_owned());
             return if served { Programmed::Yes } else { none() };
@@ -298,9 +299,10 @@ impl Core {
         Programmed::No(reason::PENDING, message)
     }
 
-    fn endpoint_counts(&self, state: &PoolState) -> EndpointCounts {
+    fn endpoint_counts(&self, name: &ObjectName, state: &PoolState) -> EndpointCounts {
         let Some(document) = &state.document else { return EndpointCounts::default() };
-        let live: Vec<_> = state.class().map(|class| self.fleet.live(class).collect()).unwrap_or_default();
+        let class = self.class_of(name, state).unwrap_or_default();
+        let live: Vec<_> = self.fleet.live(&class).collect();
         let mut counts = EndpointCounts::default();
         let mut seen = BTreeSet::new();
         for (id, endpoint) in document.backends.values().flat_map(|backend| &backend.endpoints) {
@@ -320,11 +322,11 @@ impl Core {
         counts
     }
 
-    fn proxy_counts(&self, state: &PoolState) -> ProxyCounts {
-        let Some(class) = state.class() else { return ProxyCounts::default() };
+    fn proxy_counts(&self, name: &ObjectName, state: &PoolState) -> ProxyCounts {
+        let Some(class) = self.class_of(name, state) else { return ProxyCounts::default() };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let total = count(self.fleet.live(class).count());
-        let uses = self.fleet.live(class).filter(|member| member.uses(&state.uid, state.generation));
+        let total = count(self.fleet.live(&class).count());
+        let uses = self.fleet.live(&class).filter(|member| member.uses(&state.uid, state.generation));
         let programmed = count(uses.count());
         ProxyCounts { total, programmed, summary: format!("{programmed}/{total}") }
     }
@@ -344,7 +346,11 @@ impl Core {
     }
 }
 
+/// Of the version that serves.
 fn listeners(state: &PoolState) -> Vec<&str> {
-    let listeners = state.good.iter().flat_map(|good| &good.spec.listeners);
-    listeners.map(|listener| listener.name.as_str()).collect()
+    match (&state.good, &state.document) {
+        (Some(good), _) => good.spec.listeners.iter().map(|listener| listener.name.as_str()).collect(),
+        (None, Some(document)) => document.listeners.keys().map(String::as_str).collect(),
+        (None, None) => Vec::new(),
+    }
 }

@@ -210,6 +210,71 @@ fn the_older_pool_has_the_hostname() {
 }
 
 #[test]
+fn a_third_claimant_hears_of_the_new_owner() {
+    let named = SPEC.replace("\"HTTP\"", r#""HTTP", "hostnames": ["x.example.com"]"#);
+    let mut world = World::new();
+    for pool in ["a", "b", "c"] {
+        world.pool(pool, 1, &named);
+    }
+    world.settle();
+    let message = |world: &World| {
+        let status = &world.statuses[&ObjectName::new("shop", "c")];
+        status.listeners[0].conditions[0].message.clone()
+    };
+    assert!(message(&world).contains("shop/a"), "{}", message(&world));
+    world.apply(Event::PoolDeleted(ObjectName::new("shop", "a")));
+    world.settle();
+    assert!(message(&world).contains("shop/b"), "{}", message(&world));
+}
+
+#[test]
+fn a_pool_moves_to_another_class_only_when_that_one_has_bound_it() {
+    let mut world = World::new();
+    world.second_class("edge", "p3");
+    world.pool("a", 1, SPEC);
+    world.settle();
+    world.deaf.insert("p3".to_owned());
+    world.pool("a", 2, &SPEC.replacen('{', r#"{"proxyClass": "edge","#, 1));
+    world.settle();
+    assert_eq!(world.selected("a"), "default", "the same port number there is another port");
+    world.check("a", &["Programmed=False,Pending"]);
+    assert!(world.version().pools.contains_key("uid-a"), "clients still come this way");
+    world.endpoints(&["10.0.0.9"]);
+    world.settle();
+    assert!(world.document("a").to_string().contains("10.0.0.9"), "and find the endpoints of today");
+
+    // A new leader knows of it by the Service alone.
+    world.core.lead(2, &[], world.now);
+    world.settle();
+    assert!(world.version().pools.contains_key("uid-a"));
+
+    world.deaf.clear();
+    world.settle();
+    assert_eq!(world.selected("a"), "edge");
+    world.check("a", &["Programmed=True,Programmed", "Ready=True,Ready"]);
+    assert!(world.version().pools.contains_key("uid-a"), "for clients whose nodes have not heard");
+    world.wait(crate::ports::UNBIND_AFTER);
+    assert!(!world.version().pools.contains_key("uid-a"));
+    assert!(world.versions["edge"].pools.contains_key("uid-a"));
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_called_good() {
+    let mut world = World::new();
+    world.pool("a", 1, r#"{"listeners": 7}"#);
+    world.settle();
+    world.check("a", &["Accepted=False,Invalid", "ResolvedRefs=Unknown,Pending", "Programmed=False,Pending"]);
+    world.pool("a", 2, SPEC);
+    world.settle();
+    world.pool("a", 3, r#"{"listeners": 7}"#);
+    world.settle();
+    let status = &world.statuses[&ObjectName::new("shop", "a")];
+    let observed: Vec<_> = status.conditions.iter().map(|c| c.observed_generation.unwrap()).collect();
+    assert_eq!(observed, [3, 2, 3, 3], "the references are those of the version that serves");
+    assert_eq!(status.listeners[0].conditions[0].observed_generation, Some(2));
+}
+
+#[test]
 fn a_foreign_service_is_never_touched() {
     let mut world = World::new();
     world.apply(Event::Service(ObjectName::new("shop", "a-lb"), service("own", 1)));
@@ -244,9 +309,25 @@ fn weights_come_from_pods() {
 }
 
 #[test]
+fn a_service_that_the_api_server_refuses_is_told() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let service = ObjectName::new("evenkeel-system", "pool-shop-a");
+    world.core.judged(Verdict { service: service.clone(), refusal: Some("may not change".to_owned()) });
+    world.settle();
+    world.check("a", &["Programmed=False,ServiceRefused", "Ready=False,NotProgrammed"]);
+    world.core.judged(Verdict { service, refusal: None });
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed"]);
+}
+
+#[test]
 fn proxies_and_special_addresses_are_no_endpoints() {
     let mut world = World::new();
-    world.endpoints(&["10.0.0.1", "10.9.0.1", "127.0.0.1", "169.254.1.1"]);
+    world.slice("evenkeel-system", "evenkeel-controller", &["10.8.0.1"]);
+    world.slice("evenkeel-system", "evenkeel-proxies-default", &["10.9.1.1"]); // another address than the one we dial
+    world.endpoints(&["10.0.0.1", "10.9.0.1", "10.9.1.1", "10.8.0.1", "127.0.0.1", "169.254.1.1"]);
     world.pool("a", 1, SPEC);
     world.settle();
     let endpoints = world.document("a")["backends"]["app:http"]["endpoints"].clone();

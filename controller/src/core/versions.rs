@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_api::channel::{PoolDocument, PoolText, ReceivedSnapshot};
+use evenkeel_api::channel::{ListenerDocument, PoolDocument, PoolText, PoolUid, ReceivedSnapshot};
 
 use super::{Core, pools::PoolState};
 use crate::{
@@ -42,10 +42,12 @@ impl ClassState {
 /// A pool that is gone, while its ports are still bound.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    class: String,
     pool: PublishedPool,
     listeners: Vec<ListenerKey>,
 }
+
+/// Pools by UID, for each class.
+type ByClass = BTreeMap<String, BTreeMap<PoolUid, PublishedPool>>;
 
 impl Core {
     /// Forgets a pool, but for what its ports still need.
@@ -59,7 +61,7 @@ impl Core {
 
     /// Keeps serving a document that no pool stands behind any more, until its ports are unbound.
     pub(super) fn leave(&mut self, uid: &str, class: String, mut document: PoolDocument) {
-        if self.mode == Mode::Files {
+        if matches!(self.mode, Mode::Files(_)) {
             return;
         }
         let key = |listener: &String| ListenerKey { pool: uid.to_owned(), listener: listener.clone() };
@@ -67,11 +69,8 @@ impl Core {
         for listener in document.listeners.values_mut() {
             listener.hostnames.clear();
         }
-        let generation = document.generation;
-        let text = serde_json::to_value(&document).and_then(|value| PoolText::new(&value));
-        if let Ok(text) = text {
-            let pool = PublishedPool { text, generation };
-            self.leaving.insert(uid.to_owned(), Leaving { class, pool, listeners });
+        if let Some(pool) = published(&document) {
+            self.leaving.insert((class, uid.to_owned()), Leaving { pool, listeners });
         }
     }
 
@@ -117,7 +116,7 @@ impl Core {
         for name in &changes.services {
             let Some(service) = self.index.services().get(name) else { continue };
             let Some(uid) = services::made_for(service) else { continue };
-            let Some(class) = service.labels.get(evenkeel_api::labels::PROXY_CLASS) else { continue };
+            let Some(class) = services::class_of(service) else { continue };
             let created =
                 self.pools.values().find(|state| state.uid == uid).map_or(i64::MAX, |state| state.created);
             let claim = |(listener, port): (&String, u16)| Claim {
@@ -126,7 +125,7 @@ impl Core {
                 port,
             };
             let ports = service.ports.iter().filter_map(|port| Some((&port.name, port.target_port?)));
-            claims.entry(class.clone()).or_default().extend(ports.map(claim));
+            claims.entry(class.to_owned()).or_default().extend(ports.map(claim));
         }
         for (class, claims) in claims {
             self.classes.entry(class).or_default().ports.adopt(claims);
@@ -136,31 +135,20 @@ impl Core {
     /// Makes a new version of each class whose pools differ from the version that it has.
     pub(super) fn publish(&mut self, epoch: u64, now: Instant) -> BTreeMap<String, Arc<Published>> {
         self.published_epoch = Some(epoch);
-        let mut pools: BTreeMap<String, BTreeMap<String, PublishedPool>> =
+        self.forget_unbound();
+        let mut pools: ByClass =
             self.index.class_names().map(|name| (name.to_owned(), BTreeMap::new())).collect();
         for proxy in self.index.proxies().values() {
             pools.entry(proxy.class.clone()).or_default();
         }
-        let returned: BTreeSet<_> =
-            self.pools.values().filter(|state| state.document.is_some()).map(|state| &state.uid).collect();
-        self.leaving.retain(|uid, leaving| {
-            if returned.contains(uid) {
-                return false;
-            }
-            let ports = self.classes.get(&leaving.class).map(|class| &class.ports);
-            let bound = |key: &ListenerKey| {
-                ports.is_some_and(|ports| {
-                    ports.port(key).is_some() || ports.lingering().any(|(of, _)| of == key)
-                })
-            };
-            leaving.listeners.iter().any(bound)
-        });
-        for (uid, leaving) in &self.leaving {
-            pools.entry(leaving.class.clone()).or_default().insert(uid.clone(), leaving.pool.clone());
+        for ((class, uid), leaving) in &self.leaving {
+            pools.entry(class.clone()).or_default().insert(uid.clone(), leaving.pool.clone());
         }
+        self.moved(&mut pools);
+        let mut homes: BTreeMap<PoolUid, String> = BTreeMap::new();
         for (name, state) in &self.pools {
-            let class = state.class().map(str::to_owned).or_else(|| self.class_as_written(name));
-            if let (Some(class), Some(pool)) = (class, published_pool(state)) {
+            if let (Some(class), Some(pool)) = (self.class_of(name, state), published_pool(state)) {
+                homes.insert(state.uid.clone(), class.clone());
                 pools.entry(class).or_default().insert(state.uid.clone(), pool);
             }
         }
@@ -177,11 +165,56 @@ impl Core {
             if let Some(old) = &old {
                 self.fleet.published(&name, (old.epoch, old.revision), now);
             }
-            mark_changed(&mut self.pools, old.as_deref(), &new);
+            let here = self.pools.values_mut().filter(|state| homes.get(&state.uid) == Some(&name));
+            mark_changed(here, old.as_deref(), &new);
             class.published = Some(Arc::clone(&new));
             versions.insert(name, new);
         }
         versions
+    }
+
+    /// Forgets the pools that left whose ports are unbound by now, or that are back.
+    fn forget_unbound(&mut self) {
+        let returned: BTreeSet<_> =
+            self.pools.values().filter(|state| state.document.is_some()).map(|state| &state.uid).collect();
+        self.leaving.retain(|(class, uid), leaving| {
+            let ports = self.classes.get(class).map(|class| &class.ports);
+            let bound = |key: &ListenerKey| {
+                ports.is_some_and(|ports| {
+                    ports.port(key).is_some() || ports.lingering().any(|(of, _)| of == key)
+                })
+            };
+            !returned.contains(uid) && leaving.listeners.iter().any(bound)
+        });
+    }
+
+    /// Pools that another class serves by now, at the ports that they still have here: their Services lead clients here until
+    /// every proxy there has bound theirs.
+    fn moved(&self, pools: &mut ByClass) {
+        let homes: BTreeMap<_, _> = self.pools.values().map(|state| (&state.uid, state)).collect();
+        for (name, class) in &self.classes {
+            let mut listeners: BTreeMap<&PoolUid, BTreeMap<String, ListenerDocument>> = BTreeMap::new();
+            for (key, port) in class.ports.held().chain(class.ports.lingering()) {
+                let home = homes.get(&key.pool).and_then(|state| state.class());
+                if home.is_some_and(|home| home != name) {
+                    let document = ListenerDocument { port, hostnames: Vec::new() };
+                    listeners.entry(&key.pool).or_default().insert(key.listener.clone(), document);
+                }
+            }
+            for (uid, listeners) in listeners {
+                let Some(document) = homes.get(uid).and_then(|state| state.document.clone()) else {
+                    continue;
+                };
+                if let Some(pool) = published(&PoolDocument { listeners, ..document }) {
+                    pools.entry(name.clone()).or_default().insert(uid.clone(), pool);
+                }
+            }
+        }
+    }
+
+    /// The class that serves a pool.
+    pub(super) fn class_of(&self, name: &ObjectName, state: &PoolState) -> Option<String> {
+        state.class().map(str::to_owned).or_else(|| self.class_as_written(name))
     }
 
     /// The class of a pool that cannot be read (and serves an adopted version): the one that all proxies belong to, if there
@@ -195,6 +228,11 @@ impl Core {
     }
 }
 
+fn published(document: &PoolDocument) -> Option<PublishedPool> {
+    let text = serde_json::to_value(document).and_then(|value| PoolText::new(&value)).ok()?;
+    Some(PublishedPool { text, generation: document.generation })
+}
+
 fn published_pool(state: &PoolState) -> Option<PublishedPool> {
     let (text, document) = (state.text.clone()?, state.document.as_ref()?);
     Some(PublishedPool { text, generation: document.generation })
@@ -202,8 +240,12 @@ fn published_pool(state: &PoolState) -> Option<PublishedPool> {
 
 /// Notes for each pool of the version in which configuration it last changed. What the status says of the same text stays:
 /// a new leader does not make it newer.
-fn mark_changed(pools: &mut BTreeMap<ObjectName, PoolState>, old: Option<&Published>, new: &Published) {
-    for state in pools.values_mut() {
+fn mark_changed<'a>(
+    pools: impl Iterator<Item = &'a mut PoolState>,
+    old: Option<&Published>,
+    new: &Published,
+) {
+    for state in pools {
         let Some(pool) = new.pools.get(&state.uid) else { continue };
         let before = old.filter(|old| old.epoch == new.epoch).and_then(|old| old.pools.get(&state.uid));
         if before.is_some_and(|before| before.text.digest() == pool.text.digest()) && state.changed.is_some()

@@ -37,7 +37,7 @@ impl Core {
         PoolRow {
             namespace: name.namespace.clone(),
             name: name.name.clone(),
-            class: state.class().map(str::to_owned),
+            class: self.class_of(name, state),
             algorithm: spec.map(|spec| spec.algorithm.type_.as_str().to_owned()),
             service_type: spec.map(|spec| spec.service.type_),
             listeners: listeners.map(|listener| format!("{}:{}", listener.name, listener.port)).collect(),
@@ -60,7 +60,7 @@ impl Core {
         document: &PoolDocument,
         rows: &mut Vec<EndpointRow>,
     ) {
-        let live = state.class().map_or(0, |class| self.fleet.live(class).count());
+        let live = self.class_of(name, state).map_or(0, |class| self.fleet.live(&class).count());
         for (backend, of) in &document.backends {
             for (id, endpoint) in &of.endpoints {
                 let mut row = EndpointRow {

@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use tokio::time::Instant;
 
-use super::{ABSENT, HOLD, LEASE, holder};
+use super::{HOLD, LEASE, holder};
 
 /// The highest epoch that there can be: a Lease counts in 32 bits, with a sign.
 pub(super) const MAX_EPOCH: u64 = i32::MAX as u64 - 1;
@@ -36,8 +36,8 @@ pub(super) struct Known {
     lease: Option<Lease>,
     /// When it was first seen as it is. Never compared with what the Lease says: clocks differ.
     since: Instant,
-    /// When it was last read.
-    looked: Instant,
+    /// When it was last read, if ever.
+    looked: Option<Instant>,
     /// The highest epoch that a Lease ever had; 0 if none.
     highest: u64,
     /// The highest epoch that a proxy told of, which must be outdone.
@@ -46,7 +46,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) const fn new(identity: String, now: Instant) -> Self {
-        Self { identity, lease: None, since: now, looked: now, highest: 0, told: 0 }
+        Self { identity, lease: None, since: now, looked: None, highest: 0, told: 0 }
     }
 
     /// The Lease (or that there is none), as read just `now`.
@@ -55,11 +55,11 @@ impl Known {
             lease.as_ref().map(|lease| (lease.metadata.uid.clone(), lease.spec.clone()))
         };
         // Nobody can tell whether there was one while nobody looked.
-        let is_unwatched = lease.is_none() && now > self.looked + LOOK;
+        let is_unwatched = lease.is_none() && self.looked.is_none_or(|looked| now > looked + LOOK);
         if is_unwatched || spec(&lease) != spec(&self.lease) {
             self.since = now;
         }
-        self.looked = now;
+        self.looked = Some(now);
         self.highest = self.highest.max(lease.as_ref().map_or(0, transitions));
         self.lease = lease;
     }
@@ -89,11 +89,14 @@ impl Known {
     pub(super) fn decide(&self, now: Instant) -> Decision {
         let epoch = self.next_epoch();
         let Some(lease) = &self.lease else {
-            let patience = if self.highest == 0 { ABSENT } else { HOLD };
-            return due(now, self.since + patience, Decision::Create { epoch });
+            return due(now, self.since + HOLD, Decision::Create { epoch });
         };
         match holder(lease) {
             Some(other) if other != self.identity => due(now, self.since + LEASE, Decision::Take { epoch }),
+            // Deleted, and laid down anew by hand: the leader may not have heard yet.
+            None if transitions(lease) < self.highest => {
+                due(now, self.since + HOLD, Decision::Take { epoch })
+            }
             _ => Decision::Take { epoch },
         }
     }
@@ -176,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_lease_is_made_after_a_moment() {
-        check(&[None], 0, |start| Decision::Wait(start + ABSENT));
-        check(&[None], 2, |_| Decision::Create { epoch: 1 });
+    fn a_lease_that_is_missing_may_have_had_a_leader() {
+        check(&[None], 9, |start| Decision::Wait(start + SECOND + HOLD));
+        check(&[None], 10, |_| Decision::Create { epoch: 1 });
     }
 
     #[test]
@@ -210,6 +213,9 @@ mod tests {
         check(&[Some(lease("", 4))], 0, |_| Decision::Take { epoch: 5 });
         check(&[Some(lease("me", 4))], 0, |_| Decision::Take { epoch: 5 });
         check(&[Some(Lease::default())], 0, |_| Decision::Take { epoch: 1 });
+        let again = [Some(lease("other", 4)), Some(Lease::default())];
+        check(&again, 9, |start| Decision::Wait(start + 2 * SECOND + HOLD));
+        check(&again, 10, |_| Decision::Take { epoch: 5 });
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl Session {
         let Some(wanted) = self.wanted() else { return Ok(()) };
         match call::pools(self.transport.as_ref()).await {
             Ok(report) => {
-                let superseded = (report.epoch > wanted.epoch).then_some(report.epoch);
+                // The same epoch at another process: the Lease was made anew.
+                let is_later = (report.epoch, report.revision) > (wanted.epoch, wanted.revision);
+                let superseded = is_later.then_some(report.epoch);
                 self.compare(&report);
                 self.tell(ProxyEvent::Reported(Box::new(report))).await?;
                 let Some(epoch) = superseded else { return Ok(()) };

@@ -59,7 +59,8 @@ pub(crate) fn pod_weight(object: PartialObjectMeta<KubernetesPod>) -> Option<(St
 pub(crate) fn service(object: KubernetesService) -> Service {
     let mut labels = object.metadata.labels.unwrap_or_default();
     labels.retain(|key, _| key.starts_with(OWN_PREFIX) || key == labels::MANAGED_BY);
-    let annotations = object.metadata.annotations.filter(|_| is_marked(&labels));
+    let is_ours = is_marked(&labels);
+    let annotations = object.metadata.annotations.filter(|_| is_ours);
     let spec = object.spec.unwrap_or_default();
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress);
     Service {
@@ -67,6 +68,7 @@ pub(crate) fn service(object: KubernetesService) -> Service {
         labels,
         annotations: annotations.unwrap_or_default(),
         type_: spec.type_.unwrap_or_else(|| "ClusterIP".to_owned()),
+        selector: spec.selector.filter(|_| is_ours).unwrap_or_default(),
         ports: spec.ports.unwrap_or_default().into_iter().filter_map(service_port).collect(),
         ip_families: spec.ip_families.unwrap_or_default(),
         external_name: spec.external_name,

@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-pub use super::proxies::{CONFIG_PORT, CONFIG_PORT_NAME, SERVICE_PREFIX};
+pub use super::proxies::{CONFIG_PORT, CONFIG_PORT_NAME};
 use super::reduce::{Classes, Each, Namespaces, PodWeights, Pools, Reduce, Services, Slices};
 use crate::{event::Event, metrics::SourceMetrics};
 

@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use evenkeel_api::labels::PROXIES_PREFIX;
+
 use crate::{
     event::{Event, ObjectName, Relist, Slice},
     published::{Proxy, ProxyId},
 };
 
-/// What the name of the headless Service of a class starts with.
-pub const SERVICE_PREFIX: &str = "evenkeel-proxies-";
 /// Name of the port, in the slices, at which proxies listen for configuration.
 pub const CONFIG_PORT_NAME: &str = "config";
 /// The port, where a slice names none.
@@ -19,7 +19,7 @@ pub const CONFIG_PORT: u16 = 9443;
 
 /// The proxies of a slice; `None` if the slice is of another Service.
 pub(crate) fn of_slice(slice: &Slice) -> Option<Vec<Proxy>> {
-    let class = slice.service.strip_prefix(SERVICE_PREFIX)?;
+    let class = slice.service.strip_prefix(PROXIES_PREFIX)?;
     let port = slice.ports.get(CONFIG_PORT_NAME).copied().unwrap_or(CONFIG_PORT);
     let proxies = slice.endpoints.iter().filter_map(|endpoint| {
         let pod = endpoint.pod.as_ref()?;

@@ -68,6 +68,16 @@ impl Outcome {
         !matches!(self, Self::Conflict | Self::TimedOut | Self::Failed(_))
     }
 
+    /// Why the API server will not have it, however often it is asked, if so.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Failed(error @ kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
+                Some(hint(error))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the API server has too much to do, or cannot be reached: then a newer effect must wait as well.
     pub(super) fn is_overload(&self) -> bool {
         match self {

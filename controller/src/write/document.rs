@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use crate::{effect::DesiredService, event::ObjectName};
+use crate::{effect::DesiredService, event::ObjectName, services};
 
 /// A status, to be applied.
 pub(super) fn status(pool: &ObjectName, status: &BalancerPoolStatus) -> Value {
@@ -42,9 +42,7 @@ pub(super) fn service(desired: &DesiredService) -> Value {
         }
     }
     let mut document = of_service(&desired.name, &desired.labels, spec);
-    if !template.annotations.is_empty() {
-        document["metadata"]["annotations"] = json!(template.annotations);
-    }
+    document["metadata"]["annotations"] = json!(services::annotations(template));
     document
 }
 
@@ -134,7 +132,7 @@ mod tests {
         });
         let document = service(&desired);
         assert_eq!(document["spec"], spec);
-        assert_eq!(document["metadata"]["annotations"], Value::Null);
+        assert_eq!(document["metadata"]["annotations"].as_object().unwrap().len(), 1);
         assert_eq!(
             document["metadata"]["ownerReferences"],
             Value::Null,

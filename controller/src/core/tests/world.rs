@@ -62,14 +62,25 @@ impl World {
         self.core.apply(event);
     }
 
+    /// Another class, with one live proxy of its own.
+    pub(super) fn second_class(&mut self, class: &str, proxy: &str) {
+        let spec = Ok(ProxyClassSpec::permissive_default());
+        self.apply(Event::Class(class.to_owned(), ClassSeen { spec }));
+        self.proxy_of(class, proxy, true);
+    }
+
     pub(super) fn class(&mut self, spec: ProxyClassSpec) {
         self.apply(Event::Class("default".to_owned(), ClassSeen { spec: Ok(spec) }));
     }
 
     pub(super) fn proxy(&mut self, id: &str, serving: bool) {
+        self.proxy_of("default", id, serving);
+    }
+
+    fn proxy_of(&mut self, class: &str, id: &str, serving: bool) {
         self.apply(Event::Proxy(Proxy {
             id: id.to_owned(),
-            class: "default".to_owned(),
+            class: class.to_owned(),
             name: id.to_owned(),
             node: None,
             address: format!("10.9.0.{}:9443", &id[1..]).parse().unwrap(),
@@ -79,6 +90,11 @@ impl World {
     }
 
     pub(super) fn endpoints(&mut self, addresses: &[&str]) {
+        self.slice("shop", "app", addresses);
+    }
+
+    /// The one slice of a Service.
+    pub(super) fn slice(&mut self, namespace: &str, service: &str, addresses: &[&str]) {
         let endpoints = addresses
             .iter()
             .map(|address| SliceEndpoint {
@@ -91,12 +107,12 @@ impl World {
             })
             .collect();
         let slice = Slice {
-            service: "app".to_owned(),
+            service: service.to_owned(),
             address_type: "IPv4".to_owned(),
             ports: [("http".to_owned(), 8080)].into(),
             endpoints,
         };
-        self.apply(Event::Slice(ObjectName::new("shop", "app-1"), slice));
+        self.apply(Event::Slice(ObjectName::new(namespace, format!("{service}-1")), slice));
     }
 
     pub(super) fn pool(&mut self, name: &str, generation: i64, spec: &str) {
@@ -139,7 +155,8 @@ impl World {
                 let service = Service {
                     uid: desired.name.name.clone(),
                     labels: desired.labels.clone(),
-                    annotations: desired.template.annotations.clone(),
+                    annotations: crate::services::annotations(&desired.template),
+                    selector: desired.selector.clone(),
                     type_: desired.template.type_.as_str().to_owned(),
                     ports: ports.collect(),
                     ..Service::default()
@@ -156,9 +173,10 @@ impl World {
     }
 
     pub(super) fn answer(&mut self) {
-        let Some(version) = self.versions.get("default").cloned() else { return };
-        let proxies: Vec<_> = self.core.index().proxies().keys().cloned().collect();
-        for proxy in proxies.iter().filter(|proxy| !self.deaf.contains(*proxy)) {
+        let proxies = self.core.index().proxies().values();
+        let proxies: Vec<_> = proxies.map(|proxy| (proxy.id.clone(), proxy.class.clone())).collect();
+        for (proxy, class) in proxies.iter().filter(|(proxy, _)| !self.deaf.contains(proxy)) {
+            let Some(version) = self.versions.get(class).cloned() else { continue };
             let generations =
                 version.pools.iter().map(|(uid, pool)| (uid.clone(), pool.generation)).collect();
             let (epoch, revision, rejected) = (version.epoch, version.revision, self.rejected.clone());
@@ -175,6 +193,12 @@ impl World {
 
     pub(super) fn version(&self) -> &Published {
         &self.versions["default"]
+    }
+
+    /// The class whose proxies the pool's Service selects.
+    pub(super) fn selected(&self, pool: &str) -> &str {
+        let name = ObjectName::new("evenkeel-system", format!("pool-shop-{pool}"));
+        self.core.index().services()[&name].selector[evenkeel_api::labels::PROXY_CLASS].as_str()
     }
 
     pub(super) fn document(&self, pool: &str) -> serde_json::Value {

@@ -9,7 +9,7 @@ use evenkeel_controller::election::{
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use prometheus::IntGauge;
 use serde_json::{Value, json};
@@ -53,6 +53,15 @@ impl Replica {
     }
 }
 
+/// A namespace with a Lease that nobody holds, as the chart lays it down.
+async fn namespace(server: &Server) -> String {
+    let namespace = server.namespace().await;
+    let metadata = ObjectMeta { name: Some("evenkeel-controller".to_owned()), ..ObjectMeta::default() };
+    let free = Lease { metadata, spec: None };
+    leases(server, &namespace).create(&PostParams::default(), &free).await.unwrap();
+    namespace
+}
+
 fn leases(server: &Server, namespace: &str) -> Api<Lease> {
     Api::namespaced(server.client(), namespace)
 }
@@ -73,7 +82,7 @@ fn transitions(lease: &Lease) -> Option<i32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_hands_over_and_a_silent_end_expires() {
     let server = require!(shared());
-    let namespace = server.namespace().await;
+    let namespace = namespace(&server).await;
     let a = Replica::start(&server, &namespace, "a");
     assert_eq!(a.leads().await, 1);
     let stored = lease(&server, &namespace).await;
@@ -102,24 +111,26 @@ async fn a_graceful_stop_hands_over_and_a_silent_end_expires() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_lease_is_made_anew_under_a_higher_epoch() {
     let server = require!(shared());
-    let namespace = server.namespace().await;
-    // Alone: a rival that never saw the Lease may take it in the gap, and then epoch 2 is not the leader's.
+    let namespace = namespace(&server).await;
     let leader = Replica::start(&server, &namespace, "a");
     leader.leads().await;
+    let rival = Replica::start(&server, &namespace, "b");
     let old = lease(&server, &namespace).await.metadata.uid;
     leases(&server, &namespace).delete("evenkeel-controller", &DeleteParams::default()).await.unwrap();
+    let fresh = Replica::start(&server, &namespace, "c"); // never saw the Lease
     let mut leadership = leader.elector.leadership();
     let raised = leadership.wait_for(|leadership| leadership.epoch() == Some(2));
     tokio::time::timeout(wait::PATIENCE, raised).await.expect("the leader goes on").unwrap();
     let new = lease(&server, &namespace).await;
     assert_ne!(new.metadata.uid, old);
     assert_eq!((holder(&new), transitions(&new)), (Some(leader.identity.as_str()), Some(2)));
+    assert!(rival.is_follower() && fresh.is_follower());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_outdoes_the_epoch_that_a_proxy_tells_of() {
     let server = require!(shared());
-    let namespace = server.namespace().await;
+    let namespace = namespace(&server).await;
     let a = Replica::start(&server, &namespace, "a");
     a.leads().await;
     // Somebody's label must not cost the leadership.
@@ -137,7 +148,7 @@ async fn a_leader_outdoes_the_epoch_that_a_proxy_tells_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_another_holds_deposes_at_the_next_renewal() {
     let server = require!(shared());
-    let namespace = server.namespace().await;
+    let namespace = namespace(&server).await;
     let a = Replica::start(&server, &namespace, "a");
     a.leads().await;
     let fence = match &*a.elector.leadership().borrow() {

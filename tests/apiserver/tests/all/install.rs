@@ -131,7 +131,7 @@ async fn controller_works(admin: &Client, controller: &Client, namespace: &str) 
 }
 
 async fn writes(admin: &Client, controller: &Client, namespace: &str, metrics: &Metrics) {
-    let (writer, task) = Writer::new(controller.clone(), metrics.writes.clone());
+    let (writer, task, _verdicts) = Writer::new(controller.clone(), metrics.writes.clone());
     let task = tokio::spawn(task.run());
     let made: BalancerPool = create(admin, namespace, pool("checkout")).await;
     let uid = made.uid().unwrap();

@@ -34,7 +34,7 @@ struct Running {
 impl Running {
     fn start(client: Client) -> Self {
         let metrics = Metrics::new().unwrap();
-        let (writer, task) = Writer::new(client, metrics.writes.clone());
+        let (writer, task, _verdicts) = Writer::new(client, metrics.writes.clone());
         tokio::spawn(task.run());
         Self { writer, metrics, fence: Fence::unlimited() }
     }
