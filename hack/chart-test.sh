@@ -13,7 +13,7 @@ render() { "$helm" template evenkeel "$chart" --namespace evenkeel-system "$@"; 
 expects() {
   local words=$1
   shift
-  render "$@" | grep -qF -- "$words" || fail "helm template $*: lacks '$words'"
+  grep -qF -- "$words" <<<"$(render "$@")" || fail "helm template $*: lacks '$words'"
 }
 
 # refuses WORDS ARGUMENT...: nothing is rendered, and the message contains the words.
@@ -39,8 +39,8 @@ expects 'helm.sh/resource-policy: keep'
 expects 'name: evenkeel-proxies-edge' --set classes.edge.replicas=1
 expects '--class=default,edge' --set classes.edge.replicas=1
 expects 'https://evenkeel-controller.evenkeel-system.svc.corp.example:9443' --set clusterDomain=corp.example
-if render --set crds.install=false | grep -q '^kind: CustomResourceDefinition'; then fail 'crds.install=false installs CRDs'; fi
-if render | grep -q '^kind: Namespace'; then fail 'makes a namespace, which Helm would refuse to adopt'; fi
+if grep -q '^kind: CustomResourceDefinition' <<<"$(render --set crds.install=false)"; then fail 'crds.install=false installs CRDs'; fi
+if grep -q '^kind: Namespace' <<<"$(render)"; then fail 'makes a namespace, which Helm would refuse to adopt'; fi
 
 refuses 'replica' --set controller.replica=3
 refuses 'replicas' --set classes.default.replicas=-1

@@ -44,6 +44,7 @@ api() { "$cluster" kubectl "$@"; }
 field() { api --namespace probe get "$1" --output jsonpath="$2"; }
 pods() { field pods '{range .items[*]}{.metadata.name}{"\n"}{end}'; }
 addresses() { field pods '{range .items[*]}{.status.podIP}{"\n"}{end}'; }
+first_pod() { field pods '{.items[0].metadata.name}'; }
 pod_on() { api --namespace probe get pods --field-selector "spec.nodeName=$1" --output jsonpath='{.items[0].metadata.name}'; }
 address_of() { field "pod/$1" '{.status.podIP}'; }
 restarts_of() { field "pod/$1" '{.status.containerStatuses[0].restartCount}'; }
@@ -127,7 +128,7 @@ logs_are_readable() {
 
 ports_are_forwarded() {
   local pod
-  pod=$(pods | head -n 1)
+  pod=$(first_pod)
   api --namespace probe port-forward "$pod" 18080:8080 &
   forward=$! # global: the trap runs after this function
   trap 'kill "$forward"' EXIT
@@ -142,7 +143,7 @@ restricted_namespace_refuses_a_privileged_pod() {
 
 signals_arrive() {
   local pod url
-  pod=$(pods | head -n 1)
+  pod=$(first_pod)
   url=http://$(address_of "$pod"):8080
   "$cluster" signal "probe/$pod" STOP
   not from_outside get "$url"

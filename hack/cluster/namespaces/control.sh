@@ -73,8 +73,8 @@ start_controllers() {
 }
 
 note_process "$STATE/process"
-mount -t proc proc /proc
-mount -t tmpfs tmpfs /run
+mount --no-mtab -t proc proc /proc # with an mtab it would leave /run/mount on the machine
+mount --no-mtab -t tmpfs tmpfs /run
 hostname control
 make_network
 start_store

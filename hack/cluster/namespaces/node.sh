@@ -14,10 +14,10 @@ readonly n=$1 cgroup_mounts=$2 node=node-$1 disk=$STATE/node-$1
 
 make_filesystem() {
   local folder
-  mount -t proc proc /proc
+  mount --no-mtab -t proc proc /proc # with an mtab it would leave /run/mount on the machine
   # What containerd, kubelet and the CNI plugins leave behind goes away with the node. What a machine keeps through a
   # power cut, images and logs, lies on the disk.
-  for folder in /run /var/log /var/lib; do mount -t tmpfs tmpfs "$folder"; done
+  for folder in /run /var/log /var/lib; do mount --no-mtab -t tmpfs tmpfs "$folder"; done
   mkdir -p /run/netns /run/lock
   for folder in /var/lib/containerd /var/lib/kubelet /var/log/pods; do
     mkdir -p "$folder" "$disk/${folder##*/}"
@@ -81,6 +81,8 @@ version = 2
   sandbox_image = "evenkeel.local/pause:cluster"
   restrict_oom_score_adj = true
   cni = {bin_dir = "/usr/lib/cni", conf_dir = "$disk/cni"}
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$disk/opt"
 EOF
   launch "containerd-$n" containerd --config "$disk/containerd.toml"
   within 60 ctr version
