@@ -10,8 +10,7 @@ mod report;
 
 pub use canonical::{Digest, PoolText, snapshot_hash};
 pub use document::{
-    AlgorithmDocument, BackendDocument, EndpointDocument, HealthCheckDocument, HttpCheckDocument,
-    ListenerDocument, PoolDocument, SnapshotDocument, SnapshotPatch, StatusRange, TimeoutsDocument,
+    BackendDocument, EndpointDocument, ListenerDocument, PoolDocument, SnapshotDocument, SnapshotPatch,
 };
 pub use merge::{merge, merge_patch};
 pub use report::{

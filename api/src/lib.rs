@@ -9,5 +9,6 @@ pub mod labels;
 pub mod manifest;
 pub mod object;
 pub mod openapi;
+pub mod schema;
 
 pub use duration::Duration;

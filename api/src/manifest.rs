@@ -5,20 +5,16 @@
 
 mod tree;
 
-use std::{fmt, sync::LazyLock};
+use std::fmt;
 
-use jsonschema::paths::LocationSegment;
-use kube::{
-    CustomResourceExt,
-    core::cel::{Validator, apply_defaults},
-};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tree::{Segment, Tree};
+use tree::Tree;
 
 use crate::{
     labels::GROUP,
-    object::{BalancerPool, ProxyClass, crd},
+    object::{BalancerPool, ProxyClass},
+    schema::{CLASS, ObjectSchema, POOL, SchemaError, Segment},
 };
 
 /// An object that a file may hold.
@@ -86,11 +82,11 @@ fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
     }
     match value["kind"].as_str() {
         Some("BalancerPool") => {
-            let mut pool: BalancerPool = object(document, &value, &POOL_SCHEMA)?;
+            let mut pool: BalancerPool = object(document, &value, &POOL)?;
             pool.metadata.namespace.get_or_insert_with(|| "default".to_owned());
             Ok(Manifest::Pool(Box::new(pool)))
         }
-        Some("ProxyClass") => Ok(Manifest::Class(Box::new(object(document, &value, &CLASS_SCHEMA)?))),
+        Some("ProxyClass") => Ok(Manifest::Class(Box::new(object(document, &value, &CLASS)?))),
         _ => Err(vec![error_at(
             document,
             &[Segment::key("kind")],
@@ -99,113 +95,24 @@ fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
     }
 }
 
-struct ObjectSchema {
-    schema: Value,
-    bounds: jsonschema::Validator,
-}
-
-static POOL_SCHEMA: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<BalancerPool>);
-static CLASS_SCHEMA: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<ProxyClass>);
-
-impl ObjectSchema {
-    fn of<T: CustomResourceExt>() -> Self {
-        let crd = crd::<T>();
-        let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
-        let mut schema = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
-            .unwrap_or_default();
-        // The API server knows these by itself, and a CRD must not say more of them.
-        schema["properties"]["apiVersion"] = serde_json::json!({"type": "string"});
-        schema["properties"]["kind"] = serde_json::json!({"type": "string"});
-        schema["properties"]["metadata"] = serde_json::json!({
-            "type": "object", "required": ["name"],
-            "properties": {
-                "name": {"type": "string"},
-                "namespace": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
-                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-        });
-        let bounds = jsonschema::validator_for(&schema).expect("a generated CRD is a JSON schema");
-        Self { schema, bounds }
-    }
-}
-
 fn object<T: DeserializeOwned>(
     document: &Tree,
     value: &Value,
     schema: &ObjectSchema,
 ) -> Result<T, Vec<ManifestError>> {
-    let mut errors = Vec::new();
-    unknown_fields(&schema.schema, value, &mut Vec::new(), &mut |path| {
-        errors.push(error_at(document, path, "unknown field".to_owned()));
-    });
-    let value = apply_defaults(&schema.schema, value);
-    for error in schema.bounds.iter_errors(&value) {
-        let path: Vec<_> = error.instance_path().iter().map(segment).collect();
-        errors.push(error_at(document, &path, error.to_string()));
-    }
-    if !errors.is_empty() {
-        return Err(errors); // CEL rules may assume what the schema says
-    }
-    if let Err(found) = Validator::new().validate(&schema.schema, &value, None) {
-        return Err(found
-            .into_vec()
-            .into_iter()
-            .map(|error| error_at(document, &Segment::parse(&error.field_path), error.message))
-            .collect());
-    }
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = Segment::parse(&error.path().to_string());
-        vec![error_at(document, &path, error.into_inner().to_string())]
-    })
-}
-
-fn segment(segment: LocationSegment<'_>) -> Segment {
-    match segment {
-        LocationSegment::Property(name) => Segment::key(&name),
-        LocationSegment::Index(index) => Segment::Index(index),
-    }
+    let at = |error: SchemaError| error_at(document, &error.path, error.message);
+    schema.read(value).map_err(|errors| errors.into_iter().map(at).collect())
 }
 
 fn error_at(document: &Tree, path: &[Segment], message: String) -> ManifestError {
     ManifestError { line: document.line(path), field: Segment::join(path), message }
 }
 
-/// Calls `found` with the path of each field that `schema` does not name.
-fn unknown_fields(
-    schema: &Value,
-    value: &Value,
-    path: &mut Vec<Segment>,
-    found: &mut impl FnMut(&[Segment]),
-) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                path.push(Segment::key(name));
-                let of_name = schema["properties"].get(name);
-                match of_name.or_else(|| schema.get("additionalProperties")) {
-                    Some(schema) => unknown_fields(schema, value, path, found),
-                    None => found(path),
-                }
-                path.pop();
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push(Segment::Index(index));
-                unknown_fields(&schema["items"], item, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const POOL: &str = "\
+    const MANIFEST: &str = "\
 apiVersion: evenkeel.dev/v1alpha1
 kind: BalancerPool
 metadata:
@@ -231,7 +138,7 @@ spec:
 
     #[test]
     fn takes_defaults_from_the_crd() {
-        let manifests = parse(POOL).unwrap();
+        let manifests = parse(MANIFEST).unwrap();
         let [Manifest::Pool(pool)] = manifests.as_slice() else { panic!("{manifests:?}") };
         assert_eq!(pool.metadata.namespace.as_deref(), Some("default"));
         assert_eq!(pool.spec.proxy_class, "default");
@@ -243,30 +150,30 @@ spec:
     fn takes_several_documents_and_empty_ones() {
         let class =
             "apiVersion: evenkeel.dev/v1alpha1\nkind: ProxyClass\nmetadata: {name: default}\nspec: {}\n";
-        assert_eq!(parse(&format!("{POOL}---\n{class}")).unwrap().len(), 2);
+        assert_eq!(parse(&format!("{MANIFEST}---\n{class}")).unwrap().len(), 2);
         assert_eq!(parse("# nothing here\n").unwrap().len(), 0);
     }
 
     #[test]
     fn names_the_line_and_the_field() {
         check(
-            &POOL.replace("port: 8000", "port: 0"),
+            &MANIFEST.replace("port: 8000", "port: 0"),
             &["line 7: spec.listeners[0].port: 0 is less than the minimum"],
         );
         check(
-            &POOL.replace("port: 9001", "prot: 9001"),
+            &MANIFEST.replace("port: 9001", "prot: 9001"),
             &[
                 "line 10: spec.backends[0].addresses[0].prot: unknown field",
                 "line 10: spec.backends[0].addresses[0]: \"port\" is a required property",
             ],
         );
         check(
-            &POOL.replace("127.0.0.1", "nowhere"),
+            &MANIFEST.replace("127.0.0.1", "nowhere"),
             &["line 10: spec.backends[0].addresses[0].address: address must be an IPv4 or IPv6 address"],
         );
-        check(&POOL.replace("name: shop", "name: Shop"), &["line 1: metadata.name must be a DNS-1035 label"]);
-        check(&format!("{POOL}  algorithm: {{type: Best}}\n"), &["line 11: spec.algorithm.type: "]);
-        check(&POOL.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
+        check(&MANIFEST.replace("name: shop", "name: Shop"), &["line 1: metadata.name must be a DNS-1035 label"]);
+        check(&format!("{MANIFEST}  algorithm: {{type: Best}}\n"), &["line 11: spec.algorithm.type: "]);
+        check(&MANIFEST.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
         check("a: [\n", &["line "]);
         check("just text", &["line 1: apiVersion: expected"]);
     }
@@ -274,15 +181,15 @@ spec:
     #[test]
     fn runs_the_rules_of_the_crd() {
         check(
-            &format!("{POOL}  algorithm: {{type: Random, leastRequest: {{}}}}\n"),
+            &format!("{MANIFEST}  algorithm: {{type: Random, leastRequest: {{}}}}\n"),
             &["line 11: spec.algorithm.leastRequest: leastRequest needs type LeastRequest"],
         );
         check(
-            &format!("{POOL}  timeouts: {{connect: 0ms}}\n"),
+            &format!("{MANIFEST}  timeouts: {{connect: 0ms}}\n"),
             &["line 11: spec.timeouts.connect: connect must be from 1ms to 1m"],
         );
         check(
-            &POOL.replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
+            &MANIFEST.replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
             &["line 7: spec.listeners: two listeners have the same port"],
         );
     }

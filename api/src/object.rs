@@ -5,23 +5,38 @@
 
 #![expect(unreachable_pub, reason = "the schema derive copies each type into a function of its own")]
 
+mod affinity;
+mod algorithm;
 mod class;
+mod health;
 mod pool;
+mod slow_start;
 mod status;
+mod timeouts;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use class::{HostnameGrant, ProxyClass, ProxyClassSpec};
-pub use pool::{
-    ActiveHealthCheck, ActiveHealthCheckType, Algorithm, AlgorithmType, Backend, BalancerPool,
-    BalancerPoolSpec, ExternalTrafficPolicy, HealthCheck, HttpHealthCheck, IpFamilyPolicy, LeastRequest,
-    Listener, PowerOfTwoChoices, Protocol, ServiceReference, ServiceTemplate, ServiceType, StaticAddress,
-    Timeouts,
+pub use affinity::{AffinityCookie, SameSite, SessionAffinity};
+pub use algorithm::{
+    Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashKey,
+    HashKeyType, HashTable, HashTableType, LeastRequest, LeastResponseTime, Maglev, PowerOfTwoChoices,
+    Prequal, Ring, SourceIpHash, WeightedByLoad,
 };
+pub use class::{HostnameGrant, ProxyClass, ProxyClassSpec};
+pub use health::{
+    ActiveHealthCheck, ActiveHealthCheckType, FailurePercentage, HealthCheck, HttpHealthCheck,
+    PassiveHealthCheck, SuccessRate,
+};
+pub use pool::{
+    Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,
+    ServiceReference, ServiceTemplate, ServiceType, StaticAddress,
+};
+pub use slow_start::SlowStart;
 pub use status::{
     Address, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition, reason,
 };
+pub use timeouts::Timeouts;
 
 /// The CRD of `T`, without the formats that come from Rust's types and that no API server knows (it warns of each).
 #[must_use]

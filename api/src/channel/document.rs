@@ -1,5 +1,6 @@
 //! The documents. Fields at their default are left out, so that a proxy one version older still understands them; a field
-//! that a proxy does not know makes it reject that pool alone.
+//! that a proxy does not know makes it reject that pool alone. What a proxy carries out just as the pool says it has the form
+//! that it has in the spec; see [`crate::schema`] for its rules.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
+use crate::object::{Algorithm, HealthCheck, SessionAffinity, SlowStart, Timeouts};
 
 /// The whole state of a class.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -53,14 +55,21 @@ pub struct PoolDocument {
     /// Sources of endpoints, by a key that is stable while the backend names the same Service or addresses.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub backends: BTreeMap<String, BackendDocument>,
-    /// How an endpoint is picked.
-    pub algorithm: AlgorithmDocument,
-    /// Active health check, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health_check: Option<HealthCheckDocument>,
-    /// Time-outs.
+    /// How an endpoint is picked, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub timeouts: TimeoutsDocument,
+    pub algorithm: Algorithm,
+    /// How endpoints are judged, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// How new endpoints begin, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
+    /// What keeps a client at its endpoint, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
+    /// Time-outs, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: Timeouts,
     /// Peers whose forwarding headers are believed.
     #[serde(default, rename = "trustedCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
@@ -106,90 +115,9 @@ pub struct EndpointDocument {
     /// Name of the pod, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-}
-
-/// How an endpoint is picked.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
-#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
-#[expect(missing_docs, reason = "described at evenkeel_balance::Algorithm")]
-pub enum AlgorithmDocument {
-    RoundRobin {},
-    WeightedRoundRobin {},
-    Random {},
-    PowerOfTwoChoices { choices: u8 },
-    LeastRequest { choices: u8 },
-    SourceIPHash {},
-}
-
-impl From<AlgorithmDocument> for evenkeel_balance::Algorithm {
-    fn from(document: AlgorithmDocument) -> Self {
-        match document {
-            AlgorithmDocument::RoundRobin {} => Self::RoundRobin,
-            AlgorithmDocument::WeightedRoundRobin {} => Self::WeightedRoundRobin,
-            AlgorithmDocument::Random {} => Self::Random,
-            AlgorithmDocument::PowerOfTwoChoices { choices } => Self::PowerOfTwoChoices { choices },
-            AlgorithmDocument::LeastRequest { choices } => Self::LeastRequest { choices },
-            AlgorithmDocument::SourceIPHash {} => Self::SourceIpHash,
-        }
-    }
-}
-
-/// An active health check.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HealthCheckDocument {
-    /// What to ask for; without it, a connection that opens is enough.
+    /// Seconds since the Unix epoch at which the pod became ready, where slow start asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpCheckDocument>,
-    /// Port, if it is not the endpoint's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Milliseconds between two checks of an endpoint.
-    pub interval_ms: u64,
-    /// Milliseconds after which a check has failed.
-    pub timeout_ms: u64,
-    /// Passed checks in a row that make an endpoint healthy.
-    pub healthy_threshold: u8,
-    /// Failed checks in a row that make an endpoint unhealthy.
-    pub unhealthy_threshold: u8,
-}
-
-/// What a check over HTTP asks for.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HttpCheckDocument {
-    /// Path and query.
-    pub path: String,
-    /// Statuses that pass.
-    pub expected_statuses: Vec<StatusRange>,
-}
-
-/// HTTP statuses, both ends included.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StatusRange {
-    /// The lowest.
-    pub from: u16,
-    /// The highest.
-    pub to: u16,
-}
-
-/// Time-outs in milliseconds.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TimeoutsDocument {
-    /// For a connection to open.
-    pub connect_ms: u64,
-    /// From the end of the request to the head of the response.
-    pub request_ms: u64,
-    /// For the next bytes of a body, in either direction.
-    pub stream_idle_ms: u64,
-}
-
-impl Default for TimeoutsDocument {
-    fn default() -> Self {
-        Self { connect_ms: 2_000, request_ms: 15_000, stream_idle_ms: 300_000 }
-    }
+    pub ready_since: Option<i64>,
 }
 
 const fn one() -> u32 {

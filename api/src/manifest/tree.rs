@@ -9,6 +9,8 @@ use serde::{
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::schema::Segment;
+
 /// A node and where it stands.
 pub(super) struct Tree(Spanned<Node>);
 
@@ -16,44 +18,6 @@ enum Node {
     Scalar(Value),
     List(Vec<Tree>),
     Map(Vec<(String, Tree)>),
-}
-
-/// A step of a path into a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Segment {
-    Key(String),
-    Index(usize),
-}
-
-impl Segment {
-    pub(super) fn key(name: &str) -> Self {
-        Self::Key(name.to_owned())
-    }
-
-    /// Reads paths such as `spec.listeners[0].port`. Keys that hold dots themselves come out wrong, and then only the line
-    /// is that of what holds them.
-    pub(super) fn parse(path: &str) -> Vec<Self> {
-        path.split(['.', '[']).filter(|part| !part.is_empty() && *part != "?").map(Self::parse_one).collect()
-    }
-
-    fn parse_one(part: &str) -> Self {
-        match part.strip_suffix(']').and_then(|index| index.parse().ok()) {
-            Some(index) => Self::Index(index),
-            None => Self::key(part),
-        }
-    }
-
-    pub(super) fn join(path: &[Self]) -> String {
-        let mut text = String::new();
-        for segment in path {
-            match segment {
-                Self::Key(key) if text.is_empty() => text.push_str(key),
-                Self::Key(key) => text.extend([".", key]),
-                Self::Index(index) => text.push_str(&format!("[{index}]")),
-            }
-        }
-        text
-    }
 }
 
 impl Tree {

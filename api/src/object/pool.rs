@@ -7,8 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::BalancerPoolStatus;
-use crate::Duration;
+use super::{Algorithm, BalancerPoolStatus, HealthCheck, SessionAffinity, SlowStart, Timeouts};
 
 /// What a pool does: where clients come in, which endpoints take the traffic, and how it is shared among them.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -65,6 +64,16 @@ pub struct BalancerPoolSpec {
     /// How a proxy learns that an endpoint is broken. Without it every ready endpoint counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+
+    /// New endpoints take less at first. Without it they take their full weight at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.window) >= duration('1s') && duration(self.window) <= duration('1h')")
+        .message("window must be from 1s to 1h").field_path(".window"))]
+    pub slow_start: Option<SlowStart>,
+
+    /// Keeps a client's requests at one endpoint, whatever the algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
 
     /// How long a proxy waits, and for what.
     #[serde(default)]
@@ -242,248 +251,4 @@ pub struct StaticAddress {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: u32,
-}
-
-/// How an endpoint is picked. The field named as the type holds its parameters.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.powerOfTwoChoices) || self.type == 'PowerOfTwoChoices'")
-    .message("powerOfTwoChoices needs type PowerOfTwoChoices").field_path(".powerOfTwoChoices"))]
-#[x_kube(validation = Rule::new("!has(self.leastRequest) || self.type == 'LeastRequest'")
-    .message("leastRequest needs type LeastRequest").field_path(".leastRequest"))]
-pub struct Algorithm {
-    /// The algorithm. Every one but RoundRobin honours the weights of endpoints.
-    #[serde(default, rename = "type")]
-    pub type_: AlgorithmType,
-
-    /// Parameters of PowerOfTwoChoices.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub power_of_two_choices: Option<PowerOfTwoChoices>,
-
-    /// Parameters of LeastRequest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub least_request: Option<LeastRequest>,
-}
-
-/// The algorithms.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AlgorithmType {
-    /// One endpoint after the other.
-    RoundRobin,
-    /// One endpoint after the other, each as often as its weight says, evenly spread.
-    WeightedRoundRobin,
-    /// An endpoint at random, as likely as its weight says.
-    Random,
-    /// The endpoint with the fewest requests in flight for its weight, of a few drawn at random.
-    PowerOfTwoChoices,
-    /// The endpoint with the fewest requests in flight for its weight, of all, or of many in a large pool.
-    #[default]
-    LeastRequest,
-    /// Always the same endpoint for the same client address (rendezvous hashing).
-    SourceIPHash,
-}
-
-impl AlgorithmType {
-    /// The word that a manifest uses.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "RoundRobin",
-            Self::WeightedRoundRobin => "WeightedRoundRobin",
-            Self::Random => "Random",
-            Self::PowerOfTwoChoices => "PowerOfTwoChoices",
-            Self::LeastRequest => "LeastRequest",
-            Self::SourceIPHash => "SourceIPHash",
-        }
-    }
-}
-
-/// Parameters of PowerOfTwoChoices.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct PowerOfTwoChoices {
-    /// How many distinct endpoints are drawn for each request.
-    #[serde(default = "two")]
-    #[schemars(range(min = 2, max = 10))]
-    pub choices: u8,
-}
-
-impl Default for PowerOfTwoChoices {
-    fn default() -> Self {
-        Self { choices: two() }
-    }
-}
-
-const fn two() -> u8 {
-    2
-}
-
-/// Parameters of LeastRequest.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct LeastRequest {
-    /// How many endpoints are compared for each request: all of a backend that has no more, else as many in turn.
-    #[serde(default = "sixteen")]
-    #[schemars(range(min = 2, max = 64))]
-    pub choices: u8,
-}
-
-impl Default for LeastRequest {
-    fn default() -> Self {
-        Self { choices: sixteen() }
-    }
-}
-
-const fn sixteen() -> u8 {
-    16
-}
-
-/// How a proxy learns that an endpoint is broken.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthCheck {
-    /// Checks that every proxy makes by itself, apart from requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub active: Option<ActiveHealthCheck>,
-}
-
-/// A check that every proxy makes of every endpoint, apart from requests. An endpoint counts as healthy until it fails.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.http) || self.type == 'HTTP'")
-    .message("http needs type HTTP").field_path(".http"))]
-#[x_kube(validation = Rule::new("duration(self.timeout) <= duration(self.interval)")
-    .message("timeout must not be longer than interval").field_path(".timeout"))]
-pub struct ActiveHealthCheck {
-    /// HTTP asks for a page; TCP opens a connection.
-    #[serde(rename = "type")]
-    pub type_: ActiveHealthCheckType,
-
-    /// Parameters of HTTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpHealthCheck>,
-
-    /// Port to check, if it is not the endpoint's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<u16>,
-
-    /// Time between two checks of an endpoint, give or take a tenth.
-    #[serde(default = "default_interval")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1h')")
-        .message("interval must be from 100ms to 1h"))]
-    pub interval: Duration,
-
-    /// Time after which a check without an answer has failed.
-    #[serde(default = "default_check_timeout")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10ms') && duration(self) <= duration('1m')")
-        .message("timeout must be from 10ms to 1m"))]
-    pub timeout: Duration,
-
-    /// How many checks in a row must pass before an unhealthy endpoint takes requests again.
-    #[serde(default = "default_healthy_threshold")]
-    #[schemars(range(min = 1, max = 100))]
-    pub healthy_threshold: u8,
-
-    /// How many checks in a row must fail before an endpoint takes no more requests.
-    #[serde(default = "default_unhealthy_threshold")]
-    #[schemars(range(min = 1, max = 100))]
-    pub unhealthy_threshold: u8,
-}
-
-const fn default_interval() -> Duration {
-    Duration::from_secs(5)
-}
-
-const fn default_check_timeout() -> Duration {
-    Duration::from_secs(1)
-}
-
-const fn default_healthy_threshold() -> u8 {
-    2
-}
-
-const fn default_unhealthy_threshold() -> u8 {
-    3
-}
-
-/// The kinds of active check.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ActiveHealthCheckType {
-    /// A GET whose response has an expected status.
-    Http,
-    /// A connection that opens.
-    Tcp,
-}
-
-/// What a check over HTTP asks for, and what it expects.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpHealthCheck {
-    /// Path, and query if any.
-    #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
-    pub path: String,
-
-    /// Statuses, or ranges of them such as 200-299, that count as passed.
-    #[serde(default = "default_statuses")]
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "set"),
-        inner(length(max = 7), regex(pattern = r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$")))]
-    pub expected_statuses: Vec<String>,
-}
-
-impl Default for HttpHealthCheck {
-    fn default() -> Self {
-        Self { path: default_path(), expected_statuses: default_statuses() }
-    }
-}
-
-fn default_path() -> String {
-    "/".to_owned()
-}
-
-fn default_statuses() -> Vec<String> {
-    vec!["200-299".to_owned()]
-}
-
-/// How long a proxy waits, and for what.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Timeouts {
-    /// For a connection to an endpoint to open.
-    #[serde(default = "default_connect")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('1m')")
-        .message("connect must be from 1ms to 1m"))]
-    pub connect: Duration,
-
-    /// From the end of the request to the head of the endpoint's response.
-    #[serde(default = "default_request")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('1h')")
-        .message("request must be from 1ms to 1h"))]
-    pub request: Duration,
-
-    /// For the next bytes of a body, in either direction.
-    #[serde(default = "default_stream_idle")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('24h')")
-        .message("streamIdle must be from 1ms to 24h"))]
-    pub stream_idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: default_connect(), request: default_request(), stream_idle: default_stream_idle() }
-    }
-}
-
-const fn default_connect() -> Duration {
-    Duration::from_secs(2)
-}
-
-const fn default_request() -> Duration {
-    Duration::from_secs(15)
-}
-
-const fn default_stream_idle() -> Duration {
-    Duration::from_secs(300)
 }

@@ -1,0 +1,508 @@
+//! How an endpoint is picked: the algorithms and their parameters, a union as Gateway API has them.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+
+/// How an endpoint is picked. The field named as the type holds its parameters.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.powerOfTwoChoices) || self.type == 'PowerOfTwoChoices'")
+    .message("powerOfTwoChoices needs type PowerOfTwoChoices").field_path(".powerOfTwoChoices"))]
+#[x_kube(validation = Rule::new("!has(self.leastRequest) || self.type == 'LeastRequest'")
+    .message("leastRequest needs type LeastRequest").field_path(".leastRequest"))]
+#[x_kube(validation = Rule::new("!has(self.leastResponseTime) || self.type == 'LeastResponseTime'")
+    .message("leastResponseTime needs type LeastResponseTime").field_path(".leastResponseTime"))]
+#[x_kube(validation = Rule::new("!has(self.sourceIPHash) || self.type == 'SourceIPHash'")
+    .message("sourceIPHash needs type SourceIPHash").field_path(".sourceIPHash"))]
+#[x_kube(validation = Rule::new("!has(self.consistentHash) || self.type == 'ConsistentHash'")
+    .message("consistentHash needs type ConsistentHash").field_path(".consistentHash"))]
+#[x_kube(validation = Rule::new("!has(self.prequal) || self.type == 'Prequal'")
+    .message("prequal needs type Prequal").field_path(".prequal"))]
+#[x_kube(validation = Rule::new("!has(self.weightedByLoad) || self.type == 'WeightedByLoad'")
+    .message("weightedByLoad needs type WeightedByLoad").field_path(".weightedByLoad"))]
+#[x_kube(validation = Rule::new("!has(self.adaptive) || self.type == 'Adaptive'")
+    .message("adaptive needs type Adaptive").field_path(".adaptive"))]
+#[x_kube(validation = Rule::new("!has(self.auto) || self.type == 'Auto'")
+    .message("auto needs type Auto").field_path(".auto"))]
+#[x_kube(validation = Rule::new("self.type != 'ConsistentHash' || has(self.consistentHash)")
+    .message("type ConsistentHash needs consistentHash with its keys").field_path(".consistentHash"))]
+pub struct Algorithm {
+    /// The algorithm. Every one but RoundRobin honours the weights of endpoints.
+    #[serde(default, rename = "type")]
+    pub type_: AlgorithmType,
+
+    /// Parameters of PowerOfTwoChoices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_of_two_choices: Option<PowerOfTwoChoices>,
+
+    /// Parameters of LeastRequest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_request: Option<LeastRequest>,
+
+    /// Parameters of LeastResponseTime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.decay) >= duration('100ms') && duration(self.decay) <= duration('10m')")
+        .message("decay must be from 100ms to 10m").field_path(".decay"))]
+    #[x_kube(validation = Rule::new("duration(self.errorPenalty) <= duration('5m')")
+        .message("errorPenalty must be at most 5m").field_path(".errorPenalty"))]
+    pub least_response_time: Option<LeastResponseTime>,
+
+    /// Parameters of SourceIPHash.
+    #[serde(default, rename = "sourceIPHash", skip_serializing_if = "Option::is_none")]
+    pub source_ip_hash: Option<SourceIpHash>,
+
+    /// Parameters of ConsistentHash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistent_hash: Option<ConsistentHash>,
+
+    /// Parameters of Prequal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.maxAge) >= duration('10ms') && duration(self.maxAge) <= duration('1m')")
+        .message("maxAge must be from 10ms to 1m").field_path(".maxAge"))]
+    #[x_kube(validation = Rule::new("duration(self.errorPenalty) <= duration('5m')")
+        .message("errorPenalty must be at most 5m").field_path(".errorPenalty"))]
+    pub prequal: Option<Prequal>,
+
+    /// Parameters of WeightedByLoad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.blackout) <= duration('1h')")
+        .message("blackout must be at most 1h").field_path(".blackout"))]
+    #[x_kube(validation = Rule::new("duration(self.expiration) >= duration('1s') && duration(self.expiration) <= duration('24h')")
+        .message("expiration must be from 1s to 24h").field_path(".expiration"))]
+    #[x_kube(validation = Rule::new("duration(self.update) >= duration('100ms') && duration(self.update) <= duration('10m')")
+        .message("update must be from 100ms to 10m").field_path(".update"))]
+    pub weighted_by_load: Option<WeightedByLoad>,
+
+    /// Parameters of Adaptive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.interval) >= duration('100ms') && duration(self.interval) <= duration('10m')")
+        .message("interval must be from 100ms to 10m").field_path(".interval"))]
+    pub adaptive: Option<Adaptive>,
+
+    /// Parameters of Auto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self.dwell) >= duration('1s') && duration(self.dwell) <= duration('24h')")
+        .message("dwell must be from 1s to 24h").field_path(".dwell"))]
+    #[x_kube(validation = Rule::new("self.allowed.all(t, !(t in ['Auto', 'SourceIPHash', 'ConsistentHash']))")
+        .message("Auto chooses among algorithms that need no key").field_path(".allowed"))]
+    pub auto: Option<Auto>,
+}
+
+/// The algorithms.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlgorithmType {
+    /// One endpoint after the other.
+    RoundRobin,
+    /// One endpoint after the other, each as often as its weight says, evenly spread.
+    WeightedRoundRobin,
+    /// An endpoint at random, as likely as its weight says.
+    Random,
+    /// The endpoint with the fewest requests in flight for its weight, of a few drawn at random.
+    PowerOfTwoChoices,
+    /// The endpoint with the fewest requests in flight for its weight, of all, or of many in a large pool.
+    #[default]
+    LeastRequest,
+    /// The endpoint with the lowest product of response time and requests in flight, of a few drawn at random (Peak EWMA).
+    LeastResponseTime,
+    /// Always the same endpoint for the same client address.
+    SourceIPHash,
+    /// Always the same endpoint for the same key of the request.
+    ConsistentHash,
+    /// The fastest endpoint of those that are not busier than usual, by samples taken ahead of the request (Prequal, NSDI
+    /// 2024).
+    Prequal,
+    /// One endpoint after the other, weighted by the load that endpoints report in their responses (gRFC A58).
+    WeightedByLoad,
+    /// One endpoint after the other, with weights that follow what is seen of the endpoints in small steps.
+    Adaptive,
+    /// One of several algorithms, chosen by what is seen of the pool; the status says which, and why.
+    Auto,
+}
+
+impl AlgorithmType {
+    /// The word that a manifest uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "RoundRobin",
+            Self::WeightedRoundRobin => "WeightedRoundRobin",
+            Self::Random => "Random",
+            Self::PowerOfTwoChoices => "PowerOfTwoChoices",
+            Self::LeastRequest => "LeastRequest",
+            Self::LeastResponseTime => "LeastResponseTime",
+            Self::SourceIPHash => "SourceIPHash",
+            Self::ConsistentHash => "ConsistentHash",
+            Self::Prequal => "Prequal",
+            Self::WeightedByLoad => "WeightedByLoad",
+            Self::Adaptive => "Adaptive",
+            Self::Auto => "Auto",
+        }
+    }
+}
+
+/// Parameters of PowerOfTwoChoices.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PowerOfTwoChoices {
+    /// How many distinct endpoints are drawn for each request.
+    #[schemars(range(min = 2, max = 10))]
+    pub choices: u8,
+}
+
+impl Default for PowerOfTwoChoices {
+    fn default() -> Self {
+        Self { choices: 2 }
+    }
+}
+
+/// Parameters of LeastRequest.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeastRequest {
+    /// How many endpoints are compared for each request: all of a backend that has no more, else as many in turn.
+    #[schemars(range(min = 2, max = 64))]
+    pub choices: u8,
+}
+
+impl Default for LeastRequest {
+    fn default() -> Self {
+        Self { choices: 16 }
+    }
+}
+
+/// Parameters of LeastResponseTime.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeastResponseTime {
+    /// How many distinct endpoints are drawn for each request.
+    #[schemars(range(min = 2, max = 10))]
+    pub choices: u8,
+
+    /// Time after which a response time counts for about a third. A slower one counts at once.
+    pub decay: Duration,
+
+    /// What an error (429, 5xx, no answer) counts as, at least, so that fast failures attract nobody.
+    pub error_penalty: Duration,
+}
+
+impl Default for LeastResponseTime {
+    fn default() -> Self {
+        Self { choices: 2, decay: Duration::from_secs(10), error_penalty: Duration::from_secs(5) }
+    }
+}
+
+/// Hash functions. Which one hardly matters for the spread; take another than the default to agree with something else.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// XXH64.
+    #[default]
+    XXHash64,
+    /// MurmurHash3, x64, 128 bits, the first 64 of them.
+    MurmurHash3,
+    /// FNV-1a, 64 bits: weak on short keys.
+    #[serde(rename = "FNV-1a")]
+    Fnv1a,
+    /// SipHash-1-3 under a fixed key.
+    SipHash,
+    /// The first 64 bits of MD5. For its spread alone; it protects nothing.
+    MD5,
+}
+
+/// Parameters of SourceIPHash.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceIpHash {
+    /// Function that hashes addresses and endpoints.
+    pub hash_function: HashFunction,
+
+    /// How many leading bits of an IPv4 address count: with 24, neighbours of a network share an endpoint.
+    #[schemars(range(min = 1, max = 32))]
+    pub ipv4_prefix_length: u8,
+
+    /// How many leading bits of an IPv6 address count.
+    #[schemars(range(min = 1, max = 128))]
+    pub ipv6_prefix_length: u8,
+}
+
+impl Default for SourceIpHash {
+    fn default() -> Self {
+        Self { hash_function: HashFunction::default(), ipv4_prefix_length: 32, ipv6_prefix_length: 128 }
+    }
+}
+
+/// Parameters of ConsistentHash.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsistentHash {
+    /// What of a request is hashed: the first of these that it has. A request that has none goes to a random endpoint.
+    #[schemars(length(min = 1, max = 8))]
+    pub keys: Vec<HashKey>,
+
+    /// How keys are mapped to endpoints.
+    #[serde(default)]
+    pub table: HashTable,
+
+    /// Function that hashes keys and endpoints.
+    #[serde(default)]
+    pub hash_function: HashFunction,
+
+    /// Bounded load: how many requests in flight an endpoint may have, in per cent of the mean; a request goes on to the next
+    /// endpoint then. Without it, the requests of a key go to its endpoint however many they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 101, max = 1000))]
+    pub maximum_load_percent: Option<u16>,
+}
+
+/// A part of a request.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.name) == (self.type in ['Header', 'Cookie', 'Query'])")
+    .message("name is what types Header, Cookie and Query need, and no other has").field_path(".name"))]
+pub struct HashKey {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub type_: HashKeyType,
+
+    /// Name of the header, cookie or parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[!-~]+$"))]
+    pub name: Option<String>,
+}
+
+/// The parts of a request that can be hashed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKeyType {
+    /// The value of a header; of several, the first.
+    Header,
+    /// The value of a cookie.
+    Cookie,
+    /// The value of a query parameter, as it is written.
+    Query,
+    /// The path, without the query.
+    Path,
+    /// The host, without the port.
+    Host,
+    /// The client's address.
+    SourceIP,
+}
+
+/// How keys are mapped to endpoints.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.ring) || self.type == 'Ring'")
+    .message("ring needs type Ring").field_path(".ring"))]
+#[x_kube(validation = Rule::new("!has(self.maglev) || self.type == 'Maglev'")
+    .message("maglev needs type Maglev").field_path(".maglev"))]
+pub struct HashTable {
+    /// The kind of table.
+    #[serde(default, rename = "type")]
+    pub type_: HashTableType,
+
+    /// Parameters of Ring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<Ring>,
+
+    /// Parameters of Maglev.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maglev: Option<Maglev>,
+}
+
+/// The kinds of table.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashTableType {
+    /// Points on a ring: an endpoint that comes or goes moves its own keys alone.
+    #[default]
+    Ring,
+    /// A table of fixed size (Maglev, NSDI 2016): the evenest, and the fastest; moves a few keys more than it must.
+    Maglev,
+    /// The highest hash of key and endpoint: moves what it must and no more; slow in large pools.
+    Rendezvous,
+}
+
+/// Parameters of a ring.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ring {
+    /// Points per unit of an endpoint's weight: more of them spread keys more evenly, and take more memory.
+    #[schemars(range(min = 1, max = 2048))]
+    pub points_per_weight: u32,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self { points_per_weight: 160 }
+    }
+}
+
+/// Parameters of a Maglev table.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Maglev {
+    /// Entries; the next prime number is taken. A hundred for each endpoint make shares differ by about 1 %.
+    #[schemars(range(min = 11, max = 5_000_011))]
+    pub table_size: u32,
+}
+
+impl Default for Maglev {
+    fn default() -> Self {
+        Self { table_size: 65_537 }
+    }
+}
+
+/// Parameters of Prequal. How many samples are kept follows from the number of endpoints.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Prequal {
+    /// Endpoints sampled for each request.
+    #[schemars(range(min = 1, max = 8))]
+    pub probes_per_request: u8,
+
+    /// Samples dropped for each request, the oldest and the worst in turn.
+    #[schemars(range(min = 0, max = 4))]
+    pub removals_per_request: u8,
+
+    /// Age at which a sample is dropped.
+    pub max_age: Duration,
+
+    /// An endpoint is busy if more than this part of the samples, in per cent, has fewer requests in flight.
+    #[schemars(range(min = 0, max = 100))]
+    pub busy_quantile_percent: u8,
+
+    /// What an error (429, 5xx, no answer) counts as, at least, so that fast failures attract nobody.
+    pub error_penalty: Duration,
+}
+
+impl Default for Prequal {
+    fn default() -> Self {
+        Self {
+            probes_per_request: 3,
+            removals_per_request: 1,
+            max_age: Duration::from_secs(1),
+            busy_quantile_percent: 84,
+            error_penalty: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Parameters of WeightedByLoad. Endpoints report in the header `endpoint-load-metrics` of their responses (ORCA).
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WeightedByLoad {
+    /// Named metrics whose highest value is the utilization. Without them the application's utilization counts, else the CPU's.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"), inner(length(min = 1, max = 128)))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
+
+    /// How much errors count against an endpoint, in per cent.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub error_penalty_percent: u16,
+
+    /// How long an endpoint must have reported before its reports count.
+    pub blackout: Duration,
+
+    /// How long a report counts.
+    pub expiration: Duration,
+
+    /// Time between two computations of the weights.
+    pub update: Duration,
+}
+
+impl Default for WeightedByLoad {
+    fn default() -> Self {
+        Self {
+            metrics: Vec::new(),
+            error_penalty_percent: 100,
+            blackout: Duration::from_secs(10),
+            expiration: Duration::from_secs(180),
+            update: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Parameters of Adaptive.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Adaptive {
+    /// What is looked at. CPU and Memory are what endpoints report in the header `endpoint-load-metrics` (ORCA); a signal that
+    /// nobody gives is left out.
+    #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
+    pub signals: Vec<AdaptiveSignal>,
+
+    /// Lowest weight, in per cent of the configured one.
+    #[schemars(range(min = 1, max = 100))]
+    pub minimum_percent: u16,
+
+    /// Highest weight, in per cent of the configured one.
+    #[schemars(range(min = 100, max = 10_000))]
+    pub maximum_percent: u16,
+
+    /// How much a new measurement counts against those before it, in per cent.
+    #[schemars(range(min = 1, max = 100))]
+    pub smoothing_percent: u8,
+
+    /// How far from the mean an endpoint may be without a change of its weight, in per cent of the mean.
+    #[schemars(range(min = 0, max = 100))]
+    pub hysteresis_percent: u8,
+
+    /// Time between two steps.
+    pub interval: Duration,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        use AdaptiveSignal::{CPU, ErrorRate, InFlight, ResponseTime};
+        Self {
+            signals: vec![CPU, InFlight, ResponseTime, ErrorRate],
+            minimum_percent: 10,
+            maximum_percent: 1000,
+            smoothing_percent: 30,
+            hysteresis_percent: 10,
+            interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What Adaptive may look at.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdaptiveSignal {
+    /// Reported utilization of the CPU.
+    CPU,
+    /// Reported utilization of memory.
+    Memory,
+    /// Requests in flight from the proxy.
+    InFlight,
+    /// Response time.
+    ResponseTime,
+    /// Part of the requests that fail.
+    ErrorRate,
+}
+
+/// Parameters of Auto.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Auto {
+    /// What may be chosen, with default parameters; the first to begin with.
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed: Vec<AlgorithmType>,
+
+    /// How long a choice stands at least.
+    pub dwell: Duration,
+
+    /// How much better than the present one another must be, in per cent.
+    #[schemars(range(min = 0, max = 100))]
+    pub hysteresis_percent: u8,
+}
+
+impl Default for Auto {
+    fn default() -> Self {
+        use AlgorithmType::{LeastRequest, LeastResponseTime, Prequal, RoundRobin, WeightedByLoad};
+        Self {
+            allowed: vec![LeastRequest, Prequal, LeastResponseTime, WeightedByLoad, RoundRobin],
+            dwell: Duration::from_secs(30),
+            hysteresis_percent: 10,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The rules of the CRDs: bounds, CEL and defaults, for whoever is not an API server. The CRD is their only source, so that
+//! kubectl, a folder of files and the config channel refuse the same things with the same words.
+
+use std::sync::LazyLock;
+
+use jsonschema::paths::LocationSegment;
+use kube::{
+    CustomResourceExt,
+    core::cel::{Validator, apply_defaults},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    channel::{PoolDocument, Rejection},
+    object::{BalancerPool, ProxyClass, crd},
+};
+
+/// Members of a pool's document that have the form of its spec.
+const SHARED: [&str; 5] = ["algorithm", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
+
+/// What is wrong with the members of a pool's document that have the form of its spec; nothing if it can be carried out.
+#[must_use]
+pub fn check(document: &Value) -> Vec<Rejection> {
+    let mut spec = json!({
+        "listeners": [{"name": "any", "port": 80, "protocol": "HTTP"}],
+        "backends": [{"addresses": [{"address": "192.0.2.1", "port": 80}]}],
+    });
+    for name in SHARED {
+        if let Some(member) = document.get(name) {
+            spec[name] = member.clone();
+        }
+    }
+    let pool = json!({"metadata": {"name": "any"}, "spec": spec});
+    let rejection = |error: SchemaError| Rejection {
+        field: Segment::join(error.path.strip_prefix(&[Segment::key("spec")]).unwrap_or(&error.path)),
+        message: error.message,
+    };
+    match POOL.read::<BalancerPool>(&pool) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.into_iter().map(rejection).collect(),
+    }
+}
+
+/// A pool's document as it is sent: without the fields that are at their default, so that a proxy one version older still
+/// understands it.
+///
+/// # Panics
+/// Never: the documents are made of what JSON knows.
+#[must_use]
+pub fn sparse(document: &PoolDocument) -> Value {
+    let mut value = serde_json::to_value(document).expect("a document is JSON");
+    let spec = &POOL.schema["properties"]["spec"]["properties"];
+    for name in SHARED {
+        if let Some(member) = value.get_mut(name) {
+            strip_defaults(&spec[name], member);
+        }
+    }
+    value
+}
+
+fn strip_defaults(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let properties = &schema["properties"];
+            fields.retain(|name, value| {
+                let schema = &properties[name];
+                strip_defaults(schema, value);
+                // An object that is there says something by being there.
+                value.is_object() || schema.get("default") != Some(value)
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| strip_defaults(&schema["items"], item)),
+        _ => {}
+    }
+}
+
+/// The schema of one kind of object.
+pub(crate) struct ObjectSchema {
+    schema: Value,
+    bounds: jsonschema::Validator,
+}
+
+/// What is wrong with an object, and where.
+pub(crate) struct SchemaError {
+    pub(crate) path: Vec<Segment>,
+    pub(crate) message: String,
+}
+
+pub(crate) static POOL: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<BalancerPool>);
+pub(crate) static CLASS: LazyLock<ObjectSchema> = LazyLock::new(ObjectSchema::of::<ProxyClass>);
+
+/// A step of a path into a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+impl Segment {
+    pub(crate) fn key(name: &str) -> Self {
+        Self::Key(name.to_owned())
+    }
+
+    /// Reads paths such as `spec.listeners[0].port`. Keys that hold dots themselves come out wrong, and then only the line
+    /// is that of what holds them.
+    pub(crate) fn parse(path: &str) -> Vec<Self> {
+        path.split(['.', '[']).filter(|part| !part.is_empty() && *part != "?").map(Self::parse_one).collect()
+    }
+
+    fn parse_one(part: &str) -> Self {
+        match part.strip_suffix(']').and_then(|index| index.parse().ok()) {
+            Some(index) => Self::Index(index),
+            None => Self::key(part),
+        }
+    }
+
+    pub(crate) fn join(path: &[Self]) -> String {
+        let mut text = String::new();
+        for segment in path {
+            match segment {
+                Self::Key(key) if text.is_empty() => text.push_str(key),
+                Self::Key(key) => text.extend([".", key]),
+                Self::Index(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        text
+    }
+}
+
+
+impl ObjectSchema {
+    fn of<T: CustomResourceExt>() -> Self {
+        let crd = crd::<T>();
+        let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
+        let mut schema = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
+            .unwrap_or_default();
+        // The API server knows these by itself, and a CRD must not say more of them.
+        schema["properties"]["apiVersion"] = json!({"type": "string"});
+        schema["properties"]["kind"] = json!({"type": "string"});
+        schema["properties"]["metadata"] = json!({
+            "type": "object", "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "namespace": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        });
+        let bounds = jsonschema::validator_for(&schema).expect("a generated CRD is a JSON schema");
+        Self { schema, bounds }
+    }
+
+    /// Reads an object as an API server would take it.
+    pub(crate) fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Vec<SchemaError>> {
+        let mut errors = Vec::new();
+        unknown_fields(&self.schema, value, &mut Vec::new(), &mut |path| {
+            errors.push(SchemaError { path: path.to_vec(), message: "unknown field".to_owned() });
+        });
+        let value = apply_defaults(&self.schema, value);
+        errors.extend(self.bounds.iter_errors(&value).map(|error| SchemaError {
+            path: error.instance_path().iter().map(segment).collect(),
+            message: error.to_string(),
+        }));
+        if !errors.is_empty() {
+            return Err(errors); // CEL rules may assume what the schema says
+        }
+        if let Err(found) = Validator::new().validate(&self.schema, &value, None) {
+            let error = |error: kube::core::cel::ValidationError| SchemaError {
+                path: Segment::parse(&error.field_path),
+                message: error.message,
+            };
+            return Err(found.into_vec().into_iter().map(error).collect());
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = Segment::parse(&error.path().to_string());
+            vec![SchemaError { path, message: error.into_inner().to_string() }]
+        })
+    }
+}
+
+fn segment(segment: LocationSegment<'_>) -> Segment {
+    match segment {
+        LocationSegment::Property(name) => Segment::key(&name),
+        LocationSegment::Index(index) => Segment::Index(index),
+    }
+}
+
+/// Calls `found` with the path of each field that `schema` does not name.
+fn unknown_fields(
+    schema: &Value,
+    value: &Value,
+    path: &mut Vec<Segment>,
+    found: &mut impl FnMut(&[Segment]),
+) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                path.push(Segment::key(name));
+                let of_name = schema["properties"].get(name);
+                match of_name.or_else(|| schema.get("additionalProperties")) {
+                    Some(schema) => unknown_fields(schema, value, path, found),
+                    None => found(path),
+                }
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Segment::Index(index));
+                unknown_fields(&schema["items"], item, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(document: Value, expect: &[&str]) {
+        let found: Vec<_> =
+            check(&document).into_iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+        assert_eq!(found.len(), expect.len(), "{found:#?}");
+        for (found, expect) in found.iter().zip(expect) {
+            assert!(found.starts_with(expect), "{found:?} does not start with {expect:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_keeps_to_the_rules_of_the_spec() {
+        rejected(json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2s"}}}), &[]);
+        rejected(
+            json!({"algorithm": {"type": "PowerOfTwoChoices", "powerOfTwoChoices": {"choices": 1}}}),
+            &["algorithm.powerOfTwoChoices.choices: 1 is less than the minimum of 2"],
+        );
+        rejected(
+            json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2m"}}}),
+            &["algorithm.prequal.maxAge: maxAge must be from 10ms to 1m"],
+        );
+        rejected(json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
+        rejected(json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);
+        let both = json!({"type": "Ring", "maglev": {}});
+        let hash = json!({"keys": [{"type": "Header"}, {"type": "Path"}], "table": both});
+        rejected(
+            json!({"algorithm": {"type": "ConsistentHash", "consistentHash": hash}}),
+            &["algorithm.consistentHash.keys[0].name: ", "algorithm.consistentHash.table.maglev: "],
+        );
+        let none = json!({"cookie": {"sameSite": "None"}});
+        rejected(json!({"sessionAffinity": none}), &["sessionAffinity.cookie.sameSite: sameSite None needs"]);
+        let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
+        rejected(json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+    }
+
+    #[test]
+    fn defaults_are_left_out() {
+        let document = |text: &str| {
+            let text = format!(r#"{{"namespace": "shop", "name": "web", "generation": 1, {text}}}"#);
+            serde_json::from_str::<PoolDocument>(&text).unwrap()
+        };
+        let whole = document(
+            r#""algorithm": {"type": "Prequal", "prequal": {"maxAge": "1s", "probesPerRequest": 2}},
+               "slowStart": {"window": "30s"}, "timeouts": {"connect": "1s", "request": "15s"}"#,
+        );
+        let value = sparse(&whole);
+        assert_eq!(value["algorithm"], json!({"type": "Prequal", "prequal": {"probesPerRequest": 2}}));
+        assert_eq!(value["slowStart"], json!({}));
+        assert_eq!(value["timeouts"], json!({"connect": "1s"}));
+        assert_eq!(serde_json::from_value::<PoolDocument>(value).unwrap(), whole);
+    }
+}
