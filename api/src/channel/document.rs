@@ -129,7 +129,9 @@ impl From<AlgorithmDocument> for evenkeel_balance::Algorithm {
             AlgorithmDocument::Random {} => Self::Random,
             AlgorithmDocument::PowerOfTwoChoices { choices } => Self::PowerOfTwoChoices { choices },
             AlgorithmDocument::LeastRequest { choices } => Self::LeastRequest { choices },
-            AlgorithmDocument::SourceIPHash {} => Self::SourceIpHash,
+            AlgorithmDocument::SourceIPHash {} => {
+                Self::SourceIpHash(evenkeel_balance::SourceIpHash::default())
+            }
         }
     }
 }
