@@ -272,6 +272,3 @@ impl Balancer {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

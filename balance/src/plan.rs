@@ -235,6 +235,3 @@ fn shares(
         takes
     })
 }
-
-#[cfg(test)]
-mod tests;

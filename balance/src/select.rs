@@ -161,7 +161,7 @@ impl Candidates {
         observer: &mut O,
     ) -> Option<usize> {
         match self {
-            Self::Cyclic(shares) => scene.from(shares.at(turn())?.0),
+            Self::Cyclic(shares) => scene.from(shares.entry(turn())?),
             Self::Random(alias) => random(alias, scene, rng),
             Self::Least(least) => least.select(scene, turn, rng, observer),
             Self::Keyed(keyed) => keyed.select(scene, rng, observer),

@@ -1,6 +1,6 @@
 //! A fixed cyclic order in which each entry stands as often as its weight says, evenly spread, whatever the number of threads.
 //!
-//! The order is computed, not stored: the entries form a balanced binary tree, and at each node the turns go left or right as
+//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node the turns go left or right as
 //! in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t` counts its own turns, so that
 //! every window of as many turns as the sum of the weights gives each entry exactly its weight, wherever the window starts.
 //! A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may share it.
@@ -10,6 +10,9 @@ const MAX_SUM: f64 = 4_000_000_000.0;
 /// Steps into which the heaviest of weights with a fraction is cut.
 const STEPS: f64 = 1_000_000.0;
 
+/// Longest order that is written down: 64 KiB.
+const MAX_WRITTEN: u64 = 1 << 14;
+
 /// Weighted entries. The sum of the weights is at most [`MAX_SUM`].
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
@@ -17,6 +20,8 @@ pub(crate) struct Shares {
     before: Vec<u64>,
     /// All weights are the same: the order is the entries' own.
     equal: bool,
+    /// The order itself, if it is short enough and not the entries' own.
+    order: Vec<u32>,
 }
 
 impl Shares {
@@ -52,7 +57,21 @@ impl Shares {
             sum += turns;
             before.push(sum);
         }
-        Self { before, equal }
+        let mut shares = Self { before, equal, order: Vec::new() };
+        if !equal && sum <= MAX_WRITTEN {
+            let turns = (0..sum).filter_map(|tick| Some(shares.at(tick)?.0));
+            shares.order = turns.map(|entry| u32::try_from(entry).unwrap_or(u32::MAX)).collect();
+        }
+        shares
+    }
+
+    /// The entry whose turn it is at `tick`; `None` if all weights are 0. O(1) if the weights are equal, or whole and their sum
+    /// small; else O(log n).
+    pub(crate) fn entry(&self, tick: u64) -> Option<usize> {
+        if self.order.is_empty() {
+            return Some(self.at(tick)?.0);
+        }
+        Some(self.order[index(tick % self.order.len() as u64)] as usize)
     }
 
     /// How many entries.
@@ -137,6 +156,7 @@ mod tests {
             for tick in 0..shares.sum() {
                 let (entry, turn) = shares.at(u64::from(start) + tick).unwrap();
                 counts[entry] += 1;
+                prop_assert_eq!(shares.entry(u64::from(start) + tick), Some(entry));
                 let last = turns[entry].replace(turn);
                 prop_assert!(last.is_none_or(|last| last + 1 == turn), "own turns have no gaps");
             }

@@ -198,6 +198,9 @@ fn turn(counter: &AtomicU64, take: bool) -> u64 {
     if take { counter.fetch_add(1, Relaxed) } else { counter.load(Relaxed) }
 }
 
+#[cfg(all(test, loom))]
+mod model;
+
 /// What a panic of another thread left is still a consistent whole.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

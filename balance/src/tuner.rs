@@ -276,6 +276,3 @@ impl Record {
 fn mean_nanos(seen: Seen) -> Option<f64> {
     (seen.measured > 0).then(|| seen.latency_nanos as f64 / seen.measured as f64)
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,7 +27,8 @@ impl Ring {
         while sum(points_per_weight) > MAX_POINTS && points_per_weight > f64::MIN_POSITIVE {
             points_per_weight /= 2.0;
         }
-        let mut points = Vec::new();
+        #[expect(clippy::cast_possible_truncation, reason = "at most 2^19, and a node's one more")]
+        let mut points = Vec::with_capacity(sum(points_per_weight) as usize);
         let mut text = Numbered::default();
         for (index, (name, weight)) in nodes.iter().enumerate() {
             text.name(name);

@@ -10,6 +10,10 @@ use crate::{
     time::nanos_f64,
 };
 
+/// What an endpoint that was never measured counts as, beside the pool's mean: a little less, since averages fall as time
+/// passes and the mean does not; else an idle pool would never measure a second endpoint.
+const SEED: f64 = 0.95;
+
 /// Whom to compare, and by what.
 #[derive(Debug)]
 pub(crate) struct Least {
@@ -62,7 +66,7 @@ impl Least {
                 self.lowest(in_turn(start), scene, observer)
             }
             Among::Turn { choices, start } => {
-                self.lowest(in_turn(start.at(turn())?.0).take(*choices), scene, observer)
+                self.lowest(in_turn(start.entry(turn())?).take(*choices), scene, observer)
             }
             Among::Drawn { choices, alias } => {
                 let drawn = alias.draw_distinct(*choices, rng);
@@ -101,6 +105,6 @@ impl Least {
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
         // As long as nothing was measured at all, all are alike. An average that has fallen to nothing must not hide the load.
-        load * measured.unwrap_or(if mean > 0.0 { mean } else { 1.0 }).max(1.0)
+        load * measured.unwrap_or(if mean > 0.0 { SEED * mean } else { 1.0 }).max(1.0)
     }
 }

@@ -98,8 +98,7 @@ impl PrequalSet {
             }
         }
         pool.expire(scene.query.now, nanos(self.parameters.max_age));
-        let picked = if let Some(used) = choose(pool, scene, observer) {
-            let index = pool.entries()[used].index;
+        let picked = if let Some((used, index)) = choose(pool, scene, observer) {
             pool.sent(used, self.load_of_one(scene, index));
             Some(index)
         } else {
@@ -155,11 +154,12 @@ impl PrequalSet {
     }
 }
 
-/// The place of the best answer (the paper's hot-cold lexicographic rule); `None` if there are fewer than two.
-fn choose<O: Observe>(pool: &ProbePool, scene: &Scene<'_>, observer: &mut O) -> Option<usize> {
+/// The place of the best answer and its endpoint (the paper's hot-cold lexicographic rule); `None` if there are fewer than two.
+fn choose<O: Observe>(pool: &ProbePool, scene: &Scene<'_>, observer: &mut O) -> Option<(usize, usize)> {
     let mut usable = 0;
-    let mut best: Option<(usize, (bool, f64, f64))> = None;
-    for (place, entry) in pool.entries().iter().enumerate() {
+    let mut best = None;
+    let mut lowest = (true, f64::INFINITY, f64::INFINITY);
+    for (place, entry) in pool.entries().enumerate() {
         if scene.excludes(entry.index) {
             continue;
         }
@@ -168,11 +168,12 @@ fn choose<O: Observe>(pool: &ProbePool, scene: &Scene<'_>, observer: &mut O) -> 
         let (first, then) =
             if hot { (entry.load, entry.latency_nanos) } else { (entry.latency_nanos, entry.load) };
         observer.scored(entry.index, if hot { Score::Hot(first) } else { Score::Cold(first) });
-        if best.is_none_or(|(_, best)| (hot, first, then) < best) {
-            best = Some((place, (hot, first, then)));
+        if (hot, first, then) < lowest {
+            best = Some((place, entry.index));
+            lowest = (hot, first, then);
         }
     }
-    best.map(|(place, _)| place).filter(|_| usable >= 2 || scene.slots.len() == 1)
+    best.filter(|_| usable >= 2 || scene.slots.len() == 1)
 }
 
 /// How many answers are kept for `len` endpoints.

@@ -50,21 +50,27 @@ impl Estimate {
     /// was slow is tried again, one request at a time; with something in flight, the last that was known counts on.
     pub(crate) fn at(&self, load: u64, now: Time) -> Option<f64> {
         let here = place(load);
-        let near = (0..LOADS).flat_map(|far| [here.checked_sub(far), Some(here + far)]);
-        let near = || near.clone().flatten().filter_map(|place| self.loads.get(place));
-        let fresh = near().find(|each| each.known() && each.is_fresh(now));
-        let any = || {
-            if load > 1 {
-                near().filter(|each| each.known()).max_by_key(|each| each.at.load(Relaxed))
-            } else {
-                None
+        let mut last: Option<&AtLoad> = None;
+        for far in 0..LOADS {
+            for place in [here.wrapping_sub(far), here + far] {
+                let Some(each) = self.loads.get(place).filter(|each| each.known()) else { continue };
+                if each.is_fresh(now) {
+                    return Some(each.median());
+                }
+                if last.is_none_or(|last| each.at.load(Relaxed) > last.at.load(Relaxed)) {
+                    last = Some(each);
+                }
             }
-        };
-        fresh.or_else(any).map(|each| f64::from(f32::from_bits(each.median.load(Relaxed))))
+        }
+        last.filter(|_| load > 1).map(AtLoad::median)
     }
 }
 
 impl AtLoad {
+    fn median(&self) -> f64 {
+        f64::from(f32::from_bits(self.median.load(Relaxed)))
+    }
+
     fn known(&self) -> bool {
         self.count.load(Relaxed) > 0
     }

@@ -29,7 +29,9 @@ pub(crate) struct Entry {
 /// The answers, oldest first, and the loads seen.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbePool {
+    /// In a circle, so that the oldest goes at no cost.
     entries: [Entry; MAX_ENTRIES],
+    start: usize,
     len: usize,
     /// The balancer to which the places belong.
     generation: u64,
@@ -43,6 +45,7 @@ impl Default for ProbePool {
         let none = Entry { index: 0, id: 0, at: Time::ZERO, load: 0.0, latency_nanos: 0.0, uses: 0 };
         Self {
             entries: [none; MAX_ENTRIES],
+            start: 0,
             len: 0,
             generation: 0,
             worst_next: false,
@@ -52,8 +55,13 @@ impl Default for ProbePool {
 }
 
 impl ProbePool {
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries[..self.len]
+    /// The answers, oldest first.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+        (0..self.len).map(|place| &self.entries[(self.start + place) % MAX_ENTRIES])
+    }
+
+    const fn entry(&mut self, place: usize) -> &mut Entry {
+        &mut self.entries[(self.start + place) % MAX_ENTRIES]
     }
 
     /// Finds the places of the answers in another balancer; those of endpoints that it does not have are dropped.
@@ -77,28 +85,30 @@ impl ProbePool {
         while self.len >= capacity {
             self.remove(0);
         }
-        self.entries[self.len] = entry;
         self.len += 1;
+        *self.entry(self.len - 1) = entry;
     }
 
     /// Drops what is older than `max_age_nanos`.
     pub(crate) fn expire(&mut self, now: Time, max_age_nanos: u64) {
         let old = |entry: &Entry| now.as_nanos().saturating_sub(entry.at.as_nanos()) > max_age_nanos;
-        if self.entries().iter().any(old) {
+        if self.entries().any(old) {
             self.keep(|entry| !old(entry));
         }
     }
 
     /// A request goes to the endpoint of entry `used`: its answers count one more in flight.
     pub(crate) fn sent(&mut self, used: usize, load_of_one: f64) {
-        let index = self.entries[used].index;
-        for entry in &mut self.entries[..self.len] {
+        let index = self.entry(used).index;
+        for place in 0..self.len {
+            let entry = self.entry(place);
             if entry.index == index {
                 entry.load += load_of_one;
             }
         }
-        self.entries[used].uses = self.entries[used].uses.saturating_sub(1);
-        if self.entries[used].uses == 0 {
+        let entry = self.entry(used);
+        entry.uses = entry.uses.saturating_sub(1);
+        if entry.uses == 0 {
             self.remove(used);
         }
     }
@@ -114,23 +124,34 @@ impl ProbePool {
     }
 
     fn worst(&self) -> usize {
-        let any_hot = self.entries().iter().any(|entry| self.window.is_hot(entry.load));
+        let any_hot = self.entries().any(|entry| self.window.is_hot(entry.load));
         let badness = |entry: &Entry| if any_hot { entry.load } else { entry.latency_nanos };
-        let all = self.entries().iter().enumerate();
-        all.max_by(|(_, a), (_, b)| badness(a).total_cmp(&badness(b))).map_or(0, |(place, _)| place)
+        let mut worst = (0, f64::NEG_INFINITY);
+        for (place, entry) in self.entries().enumerate() {
+            if badness(entry) >= worst.1 {
+                worst = (place, badness(entry));
+            }
+        }
+        worst.0
     }
 
     fn remove(&mut self, place: usize) {
-        self.entries.copy_within(place + 1..self.len, place);
         self.len -= 1;
+        if place == 0 {
+            self.start = (self.start + 1) % MAX_ENTRIES;
+            return;
+        }
+        for later in place..self.len {
+            *self.entry(later) = *self.entry(later + 1);
+        }
     }
 
     fn keep(&mut self, mut keep: impl FnMut(&mut Entry) -> bool) {
         let mut kept = 0;
         for place in 0..self.len {
-            let mut entry = self.entries[place];
+            let mut entry = *self.entry(place);
             if keep(&mut entry) {
-                self.entries[kept] = entry;
+                *self.entry(kept) = entry;
                 kept += 1;
             }
         }
@@ -228,7 +249,7 @@ mod tests {
     }
 
     fn order(pool: &ProbePool) -> Vec<usize> {
-        pool.entries().iter().map(|entry| entry.index).collect()
+        pool.entries().map(|entry| entry.index).collect()
     }
 
     #[test]
@@ -259,9 +280,9 @@ mod tests {
         pool.add(Entry { uses: 2, ..entry(0, 1.0, 1.0) }, 16);
         pool.add(entry(0, 3.0, 1.0), 16);
         pool.sent(0, 1.0);
-        assert_eq!(pool.entries().iter().map(|entry| entry.load).collect::<Vec<_>>(), [2.0, 4.0]);
+        assert_eq!(pool.entries().map(|entry| entry.load).collect::<Vec<_>>(), [2.0, 4.0]);
         pool.sent(0, 1.0);
-        assert_eq!(pool.entries().len(), 1);
+        assert_eq!(pool.entries().count(), 1);
     }
 
     #[test]
