@@ -89,11 +89,10 @@ impl ProbePool {
         *self.entry(self.len - 1) = entry;
     }
 
-    /// Drops what is older than `max_age_nanos`.
+    /// Drops what is older than `max_age_nanos`, from the oldest on.
     pub(crate) fn expire(&mut self, now: Time, max_age_nanos: u64) {
-        let old = |entry: &Entry| now.as_nanos().saturating_sub(entry.at.as_nanos()) > max_age_nanos;
-        if self.entries().any(old) {
-            self.keep(|entry| !old(entry));
+        while self.len > 0 && now.as_nanos().saturating_sub(self.entry(0).at.as_nanos()) > max_age_nanos {
+            self.remove(0);
         }
     }
 
@@ -124,15 +123,16 @@ impl ProbePool {
     }
 
     fn worst(&self) -> usize {
-        let any_hot = self.entries().any(|entry| self.window.is_hot(entry.load));
-        let badness = |entry: &Entry| if any_hot { entry.load } else { entry.latency_nanos };
-        let mut worst = (0, f64::NEG_INFINITY);
+        let (mut hottest, mut slowest) = ((0, f64::NEG_INFINITY), (0, f64::NEG_INFINITY));
         for (place, entry) in self.entries().enumerate() {
-            if badness(entry) >= worst.1 {
-                worst = (place, badness(entry));
+            if entry.load >= hottest.1 {
+                hottest = (place, entry.load);
+            }
+            if entry.latency_nanos >= slowest.1 {
+                slowest = (place, entry.latency_nanos);
             }
         }
-        worst.0
+        if self.window.is_hot(hottest.1) { hottest.0 } else { slowest.0 }
     }
 
     fn remove(&mut self, place: usize) {
@@ -169,11 +169,13 @@ pub(crate) struct Window {
     /// The bin of the quantile, and how many loads lie in it or below.
     bin: usize,
     up_to_bin: usize,
+    /// The lowest load of the next bin.
+    hot_from: f64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { seen: [0; OBSERVED], len: 0, next: 0, counts: [0; BINS], bin: 0, up_to_bin: 0 }
+        Self { seen: [0; OBSERVED], len: 0, next: 0, counts: [0; BINS], bin: 0, up_to_bin: 0, hot_from: 1.0 }
     }
 }
 
@@ -212,12 +214,19 @@ impl Window {
             self.up_to_bin -= usize::from(self.counts[self.bin]);
             self.bin -= 1;
         }
+        self.hot_from = lowest(self.bin + 1);
     }
 
     /// Whether a load is above the quantile.
     pub(crate) fn is_hot(&self, load: f64) -> bool {
-        usize::from(bin(load)) > self.bin
+        load >= self.hot_from
     }
+}
+
+/// The lowest load of a bin.
+#[expect(clippy::cast_precision_loss, reason = "below 512")]
+fn lowest(bin: usize) -> f64 {
+    if bin <= 64 { bin as f64 } else { 64.0 * ((bin - 64) as f64 / 16.0).exp2() }
 }
 
 /// Monotone.
