@@ -1,141 +1,272 @@
 //! An immutable view of a pool, ready to be picked from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rand::Rng;
 
 use crate::{
-    Backend, Endpoint, EndpointState, Pick, PoolState, Query, hash,
+    Absence, Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, Time, hash,
     pick::Guard,
-    select::{self, Candidates},
+    plan::{EndpointSet, Member, Plan, Tuning},
+    select::{Candidates, Live, Observe, Scene},
     shares::Shares,
 };
-
-/// How an endpoint of a backend is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// One after the other, whatever the weights.
-    RoundRobin,
-    /// One after the other, each as often as its weight says, evenly spread.
-    WeightedRoundRobin,
-    /// At random, as likely as the weight says.
-    Random,
-    /// Of `choices` distinct endpoints drawn at random the one with the lowest (in flight + 1) / weight (Mitzenmacher 2001).
-    PowerOfTwoChoices {
-        /// How many are drawn, from 2.
-        choices: u8,
-    },
-    /// Of `choices` endpoints in turn, or of all, the one with the lowest (in flight + 1) / weight; of equals the next in turn.
-    LeastRequest {
-        /// How many are compared, from 2.
-        choices: u8,
-    },
-    /// Always the same endpoint for the same client address.
-    SourceIpHash,
-}
-
-/// What a balancer is built from.
-#[derive(Clone, Debug)]
-pub struct PoolSpec {
-    /// How an endpoint is picked.
-    pub algorithm: Algorithm,
-    /// Where endpoints come from, each with its share.
-    pub backends: Vec<Backend>,
-}
 
 /// A pool, ready to be picked from. Holds only what may be picked: no health is asked on the way.
 #[derive(Debug)]
 pub struct Balancer {
-    algorithm: Algorithm,
-    backends: Vec<EligibleBackend>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) backends: Vec<String>,
+    pub(crate) sets: Vec<Set>,
     shares: Shares,
-    state: Arc<PoolState>,
+    /// Those of the sets, then those that only keep sessions.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Hash of an endpoint's identity and its index, in order.
+    by_id: Vec<(u64, usize)>,
+    /// Endpoints that are not picked, for explanations.
+    pub(crate) absent: Vec<(String, Endpoint, Absence)>,
+    pub(crate) state: Arc<PoolState>,
+    generation: u64,
 }
 
-/// A backend's endpoints that take new requests. There is at least one.
+/// What a pick reads of an endpoint.
 #[derive(Debug)]
-struct EligibleBackend {
-    key: String,
+pub(crate) struct Slot {
+    pub(crate) state: Arc<EndpointState>,
+    /// Effective, above 0.
+    pub(crate) weight: f64,
+    /// Hash of its identity.
+    pub(crate) id: u64,
+    /// Index of its backend's key.
+    backend: u32,
+    pub(crate) probation: bool,
+}
+
+/// Endpoints among which the algorithm decides. There is at least one.
+#[derive(Debug)]
+pub(crate) struct Set {
     hash: u64,
-    weight: u32,
-    /// Index of the first endpoint among all of the balancer.
-    first: usize,
-    endpoints: Vec<(Endpoint, Arc<EndpointState>)>,
-    candidates: Candidates,
+    share: f64,
+    /// Index of the first endpoint.
+    pub(crate) first: usize,
+    pub(crate) len: usize,
+    /// Any of them is on probation.
+    pub(crate) probation: bool,
+    pub(crate) candidates: Candidates,
+}
+
+/// An endpoint's answer to a question after its load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    /// Requests in flight at the endpoint.
+    pub in_flight: u32,
+    /// What a request takes there now.
+    pub latency: Duration,
 }
 
 impl Balancer {
-    /// A balancer over those endpoints of `spec` that take new requests. O(n).
+    /// A balancer over those endpoints of `spec` that take new requests, by their configured weights. What changes with time
+    /// (slow start, ejections, reported load, Auto's choice) is a [`Tuner`](crate::Tuner)'s. O(n log n), and what the tables
+    /// of [`ConsistentHash`](crate::ConsistentHash) take.
     #[must_use]
     pub fn new(spec: &PoolSpec, state: &Arc<PoolState>) -> Self {
-        let mut backends = Vec::new();
-        let mut first = 0;
-        for backend in spec.backends.iter().filter(|backend| backend.weight > 0) {
-            let endpoints: Vec<_> =
-                backend.eligible().map(|endpoint| (endpoint.clone(), state.endpoint(&endpoint.id))).collect();
-            if endpoints.is_empty() {
+        Self::from_plan(&Plan::new(spec, state, &Tuning::default()), state)
+    }
+
+    pub(crate) fn from_plan(plan: &Plan, state: &Arc<PoolState>) -> Self {
+        let mut built = Self {
+            algorithm: plan.algorithm.clone(),
+            backends: Vec::new(),
+            sets: Vec::new(),
+            shares: Shares::new(plan.sets.iter().map(|set| set.share)),
+            slots: Vec::new(),
+            endpoints: Vec::new(),
+            by_id: Vec::new(),
+            absent: Vec::new(),
+            state: Arc::clone(state),
+            generation: state.next_generation(),
+        };
+        let sum: f64 = plan.sets.iter().map(|set| set.share).sum();
+        for set in &plan.sets {
+            built.add_set(set, sum);
+        }
+        for other in &plan.others {
+            built.absent.push((other.backend.clone(), other.endpoint.clone(), other.reason));
+            if other.reason.keeps_sessions() {
+                let (endpoint, state) = (other.endpoint.clone(), Arc::clone(&other.state));
+                built.add(&other.backend, &Member { endpoint, state, weight: 1.0, probation: false });
+            }
+        }
+        built.by_id = built.slots.iter().enumerate().map(|(index, slot)| (slot.id, index)).collect();
+        built.by_id.sort_unstable();
+        built
+    }
+
+    fn add_set(&mut self, set: &EndpointSet, sum_of_shares: f64) {
+        let first = self.slots.len();
+        let name =
+            if set.level == 0 { set.backend.clone() } else { format!("{}@{}", set.backend, set.level) };
+        let hash = hash::node(&name);
+        let part = if sum_of_shares > 0.0 { set.share / sum_of_shares } else { 0.0 };
+        for member in &set.members {
+            self.add(&set.backend, member);
+        }
+        self.sets.push(Set {
+            hash,
+            share: set.share,
+            first,
+            len: set.members.len(),
+            probation: set.members.iter().any(|member| member.probation),
+            candidates: Candidates::new(&self.algorithm, &set.members, &self.state, hash, part),
+        });
+    }
+
+    fn add(&mut self, backend: &str, member: &Member) {
+        if self.backends.last().is_none_or(|last| last != backend) {
+            self.backends.push(backend.to_owned());
+        }
+        self.endpoints.push(member.endpoint.clone());
+        self.slots.push(Slot {
+            state: Arc::clone(&member.state),
+            weight: member.weight,
+            id: hash::node(member.endpoint.id.as_str()),
+            backend: u32::try_from(self.backends.len() - 1).unwrap_or(u32::MAX),
+            probation: member.probation,
+        });
+    }
+
+    /// The algorithm in use; never [`Algorithm::Auto`].
+    #[must_use]
+    pub const fn algorithm(&self) -> &Algorithm {
+        &self.algorithm
+    }
+
+    /// The endpoints that may be picked, if only by those whose session they have, in the order of [`Pick::index`].
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter()
+    }
+
+    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, takes no
+    /// lock that another worker takes, and needs constant time but for weighted turns (O(log n)), rendezvous hashing and
+    /// bounded load (O(n)).
+    pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
+        // More than one round only if another thread takes the one request of a probation first.
+        for _ in 0..8 {
+            let index = self.choose(query, rng, &mut Live)?;
+            let slot = &self.slots[index];
+            if slot.probation && !slot.state.take_trial() {
                 continue;
             }
-            backends.push(EligibleBackend {
-                key: backend.key.clone(),
-                hash: hash::node(&backend.key),
-                weight: backend.weight,
-                first,
-                candidates: Candidates::new(spec.algorithm, &endpoints),
-                endpoints,
+            return Some(Pick {
+                endpoint: &self.endpoints[index],
+                backend: &self.backends[slot.backend as usize],
+                index,
+                guard: Guard::new(&slot.state, query.worker, slot.probation),
             });
-            first += backends.last().map_or(0, |backend| backend.endpoints.len());
         }
-        let shares = Shares::new(backends.iter().map(|backend| backend.weight));
-        Self { algorithm: spec.algorithm, backends, shares, state: Arc::clone(state) }
+        None
     }
 
-    /// The algorithm.
-    #[must_use]
-    pub const fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no effect with
+    /// another algorithm, or if its signals are not [`Signals::Fed`](crate::Signals::Fed).
+    pub fn answer(&self, worker: usize, index: usize, answer: ProbeAnswer, now: Time, rng: &mut impl Rng) {
+        let Some(set) = self.sets.iter().find(|set| (set.first..set.first + set.len).contains(&index)) else {
+            return;
+        };
+        if let Candidates::Prequal(prequal) = &set.candidates {
+            prequal.feed(&self.scene(set, &Query::at(now, worker)), index - set.first, answer, rng);
+        }
     }
 
-    /// The endpoints that may be picked, in the order of [`Pick::index`].
-    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.backends.iter().flat_map(|backend| backend.endpoints.iter().map(|(endpoint, _)| endpoint))
-    }
-
-    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing.
-    pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
-        let (start, own_turn) = self.backend(query)?;
-        // A backend all of whose endpoints have been tried gives its turn to the next.
-        (0..self.backends.len()).find_map(|step| {
-            let backend = &self.backends[(start + step) % self.backends.len()];
-            // A backend's own turns have no gaps; those of all backends together would always meet the same endpoints.
-            let turn = || match own_turn {
-                Some(turn) if step == 0 => turn,
-                _ => self.state.next_endpoint(query.worker),
+    /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its signals
+    /// are [`Signals::Fed`](crate::Signals::Fed). Of each backend, and hardly ever more than 8.
+    pub fn to_probe<'a>(&'a self, rng: &'a mut impl Rng) -> impl Iterator<Item = usize> + 'a {
+        self.sets.iter().flat_map(move |set| {
+            let drawn = match &set.candidates {
+                Candidates::Prequal(prequal) => prequal.to_probe(rng),
+                _ => Default::default(),
             };
-            let local =
-                select::select(&backend.candidates, &backend.endpoints, backend.first, query, turn, rng)?;
-            let (endpoint, state) = &backend.endpoints[local];
-            Some(Pick {
-                endpoint,
-                backend: &backend.key,
-                index: backend.first + local,
-                guard: Guard::new(state),
-            })
+            drawn.into_iter().map(move |index| set.first + index)
         })
     }
 
-    /// The backend whose turn it is, with the number of that turn, or to which the key belongs.
-    fn backend(&self, query: &Query<'_>) -> Option<(usize, Option<u64>)> {
-        match (self.backends.len(), self.algorithm) {
-            (0, _) => None,
-            (1, _) => Some((0, None)),
-            (_, Algorithm::SourceIpHash) => {
-                let nodes = self.backends.iter().enumerate();
-                let nodes = nodes.map(|(index, backend)| (index, backend.hash, backend.weight));
-                hash::rendezvous(select::client_key(query.client), nodes).map(|index| (index, None))
-            }
-            _ => {
-                let (index, turn) = self.shares.at(self.state.next_backend(query.worker))?;
+    /// The index of the endpoint to which a request goes.
+    pub(crate) fn choose<O: Observe>(
+        &self,
+        query: &Query<'_>,
+        rng: &mut impl Rng,
+        observer: &mut O,
+    ) -> Option<usize> {
+        if let Some(index) = query.affinity.and_then(|id| self.session(id, query)) {
+            observer.session(index);
+            return Some(index);
+        }
+        let (start, own_turn) = self.set(query, O::LIVE)?;
+        // A set all of whose endpoints have been tried gives its turn to the next.
+        (0..self.sets.len()).find_map(|step| {
+            let set = &self.sets[(start + step) % self.sets.len()];
+            // A set's own turns have no gaps; those of all sets together would always meet the same endpoints.
+            let turn = || match own_turn {
+                Some(turn) if step == 0 => turn,
+                _ => self.state.endpoint_turn(query.worker, O::LIVE),
+            };
+            observer.begin(set.first);
+            let local = set.candidates.select(&self.scene(set, query), turn, rng, observer)?;
+            Some(set.first + local)
+        })
+    }
+
+    fn scene<'a>(&'a self, set: &Set, query: &'a Query<'a>) -> Scene<'a> {
+        Scene {
+            slots: &self.slots[set.first..set.first + set.len],
+            first: set.first,
+            probation: set.probation,
+            query,
+            state: &self.state,
+            balancer: self,
+        }
+    }
+
+    /// The endpoint to which a session goes back.
+    fn session(&self, id: &str, query: &Query<'_>) -> Option<usize> {
+        let index = self.find(hash::node(id)).filter(|index| self.endpoints[*index].id.as_str() == id)?;
+        let slot = &self.slots[index];
+        let on_trial = slot.probation && slot.state.trial() != crate::state::Trial::Open;
+        (!query.tried.contains(&index) && !on_trial).then_some(index)
+    }
+
+    /// The index of the endpoint whose identity has this hash.
+    fn find(&self, id: u64) -> Option<usize> {
+        let place = self.by_id.binary_search_by_key(&id, |(hash, _)| *hash).ok()?;
+        Some(self.by_id[place].1)
+    }
+
+    /// The same within the endpoints from `first` on.
+    pub(crate) fn find_within(&self, id: u64, first: usize, len: usize) -> Option<usize> {
+        self.find(id)?.checked_sub(first).filter(|index| *index < len)
+    }
+
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The key of an endpoint's backend.
+    pub(crate) fn backend_of(&self, index: usize) -> &str {
+        &self.backends[self.slots[index].backend as usize]
+    }
+
+    /// The set whose turn it is, with the number of that turn, or to which the key belongs.
+    fn set(&self, query: &Query<'_>, take: bool) -> Option<(usize, Option<u64>)> {
+        match self.sets.as_slice() {
+            [] => None,
+            [_] => Some((0, None)),
+            [first, ..] => {
+                if let Some(key) = first.candidates.key(query) {
+                    let nodes = self.sets.iter().enumerate().map(|(index, set)| (index, set.hash, set.share));
+                    return hash::rendezvous(key, nodes).map(|index| (index, None));
+                }
+                let (index, turn) = self.shares.at(self.state.backend_turn(query.worker, take))?;
                 Some((index, Some(turn)))
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Borrow, fmt, net::SocketAddr, sync::Arc};
 
+use crate::Time;
+
 /// Identity of an endpoint: UID of the pod and port, or address and port. All that is learned is kept under it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(Arc<str>);
@@ -51,6 +53,29 @@ pub struct Endpoint {
     pub terminating: bool,
     /// Checks say that it works, or there are none.
     pub healthy: bool,
+    /// When it became ready, by the caller's clock: slow start counts from there. `None`: long ago.
+    pub ready_since: Option<Time>,
+    /// Where it runs.
+    pub zone: Option<Arc<str>>,
+    /// What zone that is in.
+    pub region: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    /// A healthy endpoint of weight 1 that has long been ready, somewhere.
+    #[must_use]
+    pub fn new(id: &str, address: SocketAddr) -> Self {
+        Self {
+            id: id.into(),
+            address,
+            weight: 1,
+            terminating: false,
+            healthy: true,
+            ready_since: None,
+            zone: None,
+            region: None,
+        }
+    }
 }
 
 /// A source of endpoints with its share of the traffic.
@@ -62,15 +87,4 @@ pub struct Backend {
     pub weight: u32,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
-}
-
-impl Backend {
-    /// The endpoints that take new requests: of the ready ones those that are healthy and do not drain; if there is no ready
-    /// one at all, of the terminating ones.
-    pub(crate) fn eligible(&self) -> impl Iterator<Item = &Endpoint> {
-        let any_ready = self.endpoints.iter().any(|endpoint| !endpoint.terminating);
-        self.endpoints.iter().filter(move |endpoint| {
-            endpoint.terminating != any_ready && endpoint.healthy && endpoint.weight > 0
-        })
-    }
 }

@@ -1,73 +1,43 @@
-//! Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights after Schindelhauer and Schomaker 2005): a key belongs to
-//! the node with the highest score, so that a node which comes or goes moves only its own keys, and every proxy and thread
-//! agrees without state. O(n) a key.
+//! Which endpoint a key belongs to: the functions that hash, and the tables from hash to endpoint.
+//!
+//! Nothing here depends on the order in which endpoints are given, so that every proxy and thread agrees without state.
 
-use xxhash_rust::xxh64::xxh64;
+mod function;
+mod maglev;
+mod rendezvous;
+mod ring;
+mod text;
 
-/// Hash of a node's name; the same on every proxy.
-pub(crate) fn node(name: &str) -> u64 {
-    xxh64(name.as_bytes(), 0)
+pub use function::HashFunction;
+pub(crate) use {
+    maglev::Maglev,
+    rendezvous::{Rendezvous, node, rendezvous},
+    ring::Ring,
+};
+
+use std::net::IpAddr;
+
+/// Seed of the hash of a key, so that a key that is an endpoint's name does not fall on that endpoint.
+const KEY_SEED: u32 = 0x6b65_7973;
+
+/// Hash of a request's key.
+pub(crate) fn key(function: HashFunction, bytes: &[u8]) -> u64 {
+    function.hash(bytes, KEY_SEED)
 }
 
-/// Hash of a client's key.
-pub(crate) fn key(bytes: &[u8]) -> u64 {
-    xxh64(bytes, 1)
-}
-
-/// The index of the node to which `key` belongs; of equals the first. Nodes of weight 0 have no keys.
-pub(crate) fn rendezvous(key: u64, nodes: impl Iterator<Item = (usize, u64, u32)>) -> Option<usize> {
-    let mut best = None;
-    for (index, node, weight) in nodes {
-        if weight == 0 {
-            continue;
+/// Hash of the network of a client; an IPv4 address within IPv6 is the same client.
+pub(crate) fn client(function: HashFunction, client: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(ipv4_prefix.min(32))).unwrap_or(0);
+            key(function, &(address.to_bits() & mask).to_be_bytes())
         }
-        let score = f64::from(weight) / -unit(mix(key, node)).ln();
-        if best.is_none_or(|(_, high)| score > high) {
-            best = Some((index, score));
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix.min(128))).unwrap_or(0);
+            key(function, &(address.to_bits() & mask).to_be_bytes())
         }
     }
-    best.map(|(index, _)| index)
-}
-
-/// The finalizer of SplitMix64 over both hashes.
-const fn mix(key: u64, node: u64) -> u64 {
-    let mut z = key ^ node.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// A number above 0 and below 1.
-#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-fn unit(hash: u64) -> f64 {
-    ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn owner(key_text: &str, nodes: &[(&str, u32)]) -> Option<String> {
-        let hashed = nodes.iter().enumerate().map(|(i, (name, weight))| (i, node(name), *weight));
-        rendezvous(key(key_text.as_bytes()), hashed).map(|index| nodes[index].0.to_owned())
-    }
-
-    #[test]
-    fn removal_moves_only_the_removed_nodes_keys() {
-        let all = [("a", 1), ("b", 1), ("c", 1), ("d", 1)];
-        for key in 0..1000 {
-            let key = key.to_string();
-            let before = owner(&key, &all).unwrap();
-            let after = owner(&key, &all[1..]).unwrap();
-            assert!(before == after || before == "a");
-        }
-    }
-
-    #[test]
-    fn weights_are_shares() {
-        let nodes = [("a", 1), ("b", 3), ("c", 0)];
-        let of_b = (0..10_000).filter(|key| owner(&key.to_string(), &nodes).as_deref() == Some("b")).count();
-        assert!((7300..7700).contains(&of_b), "{of_b}");
-        assert_eq!(owner("k", &[("c", 0)]), None);
-    }
-}
+mod tests;

@@ -1,18 +1,42 @@
 //! A request's question, its answer, and the guard that ends the accounting.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{Endpoint, EndpointState};
+use crate::{Endpoint, EndpointState, Time, orca::LoadReport};
 
 /// What a pick may depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// The thread that asks, from 0.
+    /// Now. Before an earlier moment: see [`Time`].
+    pub now: Time,
+    /// The thread that asks, from 0. Two threads may share a number, at some cost.
     pub worker: usize,
-    /// Address of the client.
-    pub client: IpAddr,
+    /// Address of the client, for [`SourceIpHash`](crate::SourceIpHash). Without it that algorithm picks at random.
+    pub client: Option<IpAddr>,
+    /// What [`ConsistentHash`](crate::ConsistentHash) hashes. Without it that algorithm picks at random.
+    pub key: Option<Key<'a>>,
+    /// Identity of the endpoint that served this session before. It is picked if it still may serve: as long as it is not
+    /// unhealthy, ejected or tried, even if it drains or terminates.
+    pub affinity: Option<&'a str>,
     /// Endpoints that this request has been sent to before, by [`Pick::index`]: they are not picked again.
     pub tried: &'a [usize],
+}
+
+impl Query<'_> {
+    /// A question that knows nothing of the request.
+    #[must_use]
+    pub const fn at(now: Time, worker: usize) -> Self {
+        Self { now, worker, client: None, key: None, affinity: None, tried: &[] }
+    }
+}
+
+/// A request's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// To be hashed by the algorithm's function.
+    Bytes(&'a [u8]),
+    /// Hashed already, all 64 bits evenly spread.
+    Hash(u64),
 }
 
 /// The endpoint picked.
@@ -29,37 +53,101 @@ pub struct Pick<'a> {
 }
 
 /// How a request ended, as far as its endpoint is concerned.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What came of it.
+    pub status: Status,
+    /// When it ended.
+    pub now: Time,
+    /// From the sending of the request to what counts as its answer. Of no account unless the endpoint answered.
+    pub latency: Duration,
+    /// What the answer's `Retry-After` says.
+    pub retry_after: Option<Duration>,
+    /// What the endpoint reported of its load.
+    pub load: Option<Box<LoadReport>>,
+}
+
+impl Outcome {
+    /// An outcome without words on load or retries.
+    #[must_use]
+    pub const fn new(status: Status, now: Time, latency: Duration) -> Self {
+        Self { status, now, latency, retry_after: None, load: None }
+    }
+}
+
+/// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The endpoint answered with a status below 500, to the end.
-    Success,
-    /// No connection, no response, a broken one, or a status of 500 and above.
-    Failure,
+pub enum Status {
+    /// The endpoint answered to the end, with this HTTP status (for other protocols, what it corresponds to).
+    Answered(u16),
+    /// No connection, no answer, or a broken one.
+    Failed,
     /// The client went away first; says nothing of the endpoint.
     Cancelled,
+}
+
+/// What a status means to what is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Its latency counts.
+    Good,
+    /// 4xx: no error of the endpoint, but its latency says nothing of what an answer takes.
+    Neutral,
+    /// 429: counts against response time only.
+    Overloaded,
+    /// 5xx other than a gateway's.
+    ServerError,
+    /// 502, 503, 504, or no answer.
+    GatewayError,
+    Cancelled,
+}
+
+impl Status {
+    pub(crate) const fn verdict(self) -> Verdict {
+        match self {
+            Self::Cancelled => Verdict::Cancelled,
+            Self::Failed | Self::Answered(502..=504) => Verdict::GatewayError,
+            Self::Answered(429) => Verdict::Overloaded,
+            Self::Answered(400..=499) => Verdict::Neutral,
+            Self::Answered(500..) => Verdict::ServerError,
+            Self::Answered(_) => Verdict::Good,
+        }
+    }
 }
 
 /// A request in flight. To be moved to where the response ends; its drop ends the accounting, once.
 #[derive(Debug)]
 pub struct Guard {
     state: Arc<EndpointState>,
-    outcome: Outcome,
+    worker: usize,
+    /// Requests in flight to the endpoint when this one began, itself included.
+    load: u32,
+    /// This request is the one by which the endpoint is tried after an ejection.
+    trial: bool,
+    outcome: Option<Outcome>,
 }
 
 impl Guard {
-    pub(crate) fn new(state: &Arc<EndpointState>) -> Self {
-        state.begin();
-        Self { state: Arc::clone(state), outcome: Outcome::Cancelled }
+    pub(crate) fn new(state: &Arc<EndpointState>, worker: usize, trial: bool) -> Self {
+        let load = state.begin(worker);
+        Self { state: Arc::clone(state), worker, load, trial, outcome: None }
     }
 
-    /// Says how the request ended; without it, it was cancelled. The last word counts.
-    pub const fn set_outcome(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// Says how the request ended; without it, it was cancelled. The last word counts, at the drop.
+    pub fn set_outcome(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.state.end(self.outcome == Outcome::Failure);
+        let verdict = self.outcome.as_ref().map_or(Verdict::Cancelled, |outcome| outcome.status.verdict());
+        if let Some(outcome) = &self.outcome {
+            self.state.learn(outcome, verdict, self.load);
+        }
+        if self.trial {
+            self.state.trial_ended(verdict);
+        }
+        self.state.end(self.worker);
     }
 }

@@ -1,121 +1,177 @@
-//! The algorithms: which of a backend's endpoints takes a request. One function each.
+//! The algorithms: which of a set of endpoints takes a request.
 
-use std::{net::IpAddr, sync::Arc};
+mod keyed;
+mod least;
+mod prequal;
 
 use rand::Rng;
-use smallvec::SmallVec;
 
-use crate::{Algorithm, Endpoint, EndpointState, Query, hash, shares::Shares};
+use self::{keyed::Keyed, least::Least, prequal::PrequalSet};
+use crate::{
+    Algorithm, Balancer, PoolState, Query,
+    alias::{Alias, MAX_DRAWS},
+    balancer::Slot,
+    plan::Member,
+    shares::Shares,
+    state::Trial,
+};
+
+/// Up to this many endpoints all are compared: a draw would leave out one or none.
+const COMPARE_ALL: usize = 3;
 
 /// What an algorithm precomputes over the endpoints.
 #[derive(Debug)]
 pub(crate) enum Candidates {
     Cyclic(Shares),
-    Random(Shares),
-    Draw { choices: usize },
-    Scan { choices: usize },
-    Hash(Vec<u64>),
+    Random(Alias),
+    Least(Least),
+    Keyed(Box<Keyed>),
+    Prequal(Box<PrequalSet>),
 }
 
-type Endpoints = [(Endpoint, Arc<EndpointState>)];
+/// What a pick looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) slots: &'a [Slot],
+    /// The balancer's index of the first of them.
+    pub(crate) first: usize,
+    /// Any of them is on probation.
+    pub(crate) probation: bool,
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) state: &'a PoolState,
+    pub(crate) balancer: &'a Balancer,
+}
 
-/// Up to this many endpoints all are compared: a draw would leave out one or none.
-const COMPARE_ALL: usize = 3;
-/// Highest number of draws, as the schema bounds it.
-const MAX_DRAWS: usize = 10;
+impl Scene<'_> {
+    /// The request has been there, or another one is on trial there.
+    pub(crate) fn excludes(&self, index: usize) -> bool {
+        let tried = !self.query.tried.is_empty() && self.query.tried.contains(&(self.first + index));
+        let slot = || &self.slots[index];
+        tried || (self.probation && slot().probation && slot().state.trial() != Trial::Open)
+    }
+
+    /// `index`, or the first after it that is not excluded.
+    fn from(&self, index: usize) -> Option<usize> {
+        if !self.excludes(index) {
+            return Some(index);
+        }
+        let len = self.slots.len();
+        (1..len).map(|step| (index + step) % len).find(|index| !self.excludes(*index))
+    }
+}
+
+/// What an algorithm saw of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// Of those compared, the lowest takes the request.
+    Cost(f64),
+    /// Prequal's answer of a cold endpoint: the lowest latency, in nanoseconds, takes the request.
+    Cold(f64),
+    /// Prequal's answer of a hot endpoint: if all are, the lowest number of requests in flight takes the request.
+    Hot(f64),
+    /// It has no room by bounded load: requests in flight, and how many it may have.
+    Full(f64, f64),
+}
+
+/// Who watches a pick.
+pub(crate) trait Observe {
+    /// The pick is made, and not only explained: turns are taken and answers used up.
+    const LIVE: bool;
+
+    /// A session goes back to its endpoint.
+    fn session(&mut self, _index: usize) {}
+
+    /// From here on, indices count from the balancer's `first`.
+    fn begin(&mut self, _first: usize) {}
+
+    fn scored(&mut self, _index: usize, _score: Score) {}
+
+    /// What the algorithm would need is missing.
+    fn fell_back(&mut self, _why: Fallback) {}
+}
+
+/// Why an algorithm did something simpler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The request has no key: a draw by weight.
+    NoKey,
+    /// Fewer than two answers: a draw by weight.
+    FewAnswers,
+    /// All drawn were tried or on trial: the next in order.
+    AllDrawnExcluded,
+}
+
+/// Nobody.
+pub(crate) struct Live;
+
+impl Observe for Live {
+    const LIVE: bool = true;
+}
 
 impl Candidates {
-    pub(crate) fn new(algorithm: Algorithm, endpoints: &Endpoints) -> Self {
-        let weights = || Shares::new(endpoints.iter().map(|(endpoint, _)| endpoint.weight));
+    /// `hash` names the set, `part` is its part of the pool's traffic.
+    pub(crate) fn new(
+        algorithm: &Algorithm,
+        members: &[Member],
+        state: &PoolState,
+        hash: u64,
+        part: f64,
+    ) -> Self {
+        let weights = || members.iter().map(|member| member.weight).collect::<Vec<_>>();
+        let alias = || Alias::new(&weights());
         match algorithm {
-            Algorithm::RoundRobin => Self::Cyclic(Shares::new(endpoints.iter().map(|_| 1))),
-            Algorithm::WeightedRoundRobin => Self::Cyclic(weights()),
-            Algorithm::Random => Self::Random(weights()),
-            Algorithm::PowerOfTwoChoices { choices } => {
-                let choices = usize::from(choices).clamp(2, MAX_DRAWS);
-                if endpoints.len() <= choices.max(COMPARE_ALL) {
-                    Self::Scan { choices: endpoints.len() }
-                } else {
-                    Self::Draw { choices }
-                }
+            Algorithm::RoundRobin
+            | Algorithm::WeightedRoundRobin
+            | Algorithm::WeightedByLoad(_)
+            | Algorithm::Adaptive(_) => Self::Cyclic(Shares::new(members.iter().map(|member| member.weight))),
+            Algorithm::Random => Self::Random(alias()),
+            Algorithm::PowerOfTwoChoices { choices } => Self::Least(Least::drawn(*choices, alias())),
+            Algorithm::LeastRequest { choices } => Self::Least(Least::in_turn(*choices, &weights())),
+            Algorithm::LeastResponseTime(parameters) => {
+                Self::Least(Least::drawn(parameters.choices, alias()).by_response_time(parameters))
             }
-            Algorithm::LeastRequest { choices } => Self::Scan { choices: usize::from(choices).max(2) },
-            Algorithm::SourceIpHash => {
-                Self::Hash(endpoints.iter().map(|(endpoint, _)| hash::node(endpoint.id.as_str())).collect())
+            Algorithm::SourceIpHash(parameters) => {
+                Self::Keyed(Box::new(Keyed::by_client(parameters, members, alias())))
             }
+            Algorithm::ConsistentHash(parameters) => {
+                Self::Keyed(Box::new(Keyed::by_key(parameters, members, alias(), part)))
+            }
+            Algorithm::Prequal(parameters) => {
+                Self::Prequal(Box::new(PrequalSet::new(parameters, &weights(), state.probes(hash))))
+            }
+            // Plans name what Auto stands for.
+            Algorithm::Auto(_) => Self::Least(Least::in_turn(16, &weights())),
+        }
+    }
+
+    /// The hash of the request's key, if the algorithm goes by it.
+    pub(crate) fn key(&self, query: &Query<'_>) -> Option<u64> {
+        match self {
+            Self::Keyed(keyed) => keyed.key(query),
+            _ => None,
+        }
+    }
+
+    /// Index of the endpoint picked, or `None` if none is left. `turn` gives the worker's next turn.
+    pub(crate) fn select<O: Observe>(
+        &self,
+        scene: &Scene<'_>,
+        turn: impl Fn() -> u64,
+        rng: &mut impl Rng,
+        observer: &mut O,
+    ) -> Option<usize> {
+        match self {
+            Self::Cyclic(shares) => scene.from(shares.entry(turn())?),
+            Self::Random(alias) => random(alias, scene, rng),
+            Self::Least(least) => least.select(scene, turn, rng, observer),
+            Self::Keyed(keyed) => keyed.select(scene, rng, observer),
+            Self::Prequal(prequal) => prequal.select(scene, rng, observer),
         }
     }
 }
 
-/// The key of a client by its address; an IPv4 address within IPv6 is the same client.
-pub(crate) fn client_key(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => hash::key(&address.octets()),
-        IpAddr::V6(address) => hash::key(&address.octets()),
-    }
-}
-
-/// Index of the endpoint picked, or `None` if all have been tried. `first` is the index of the backend's first endpoint in
-/// `query.tried`, `turn` gives the worker's next turn.
-pub(crate) fn select(
-    candidates: &Candidates,
-    endpoints: &Endpoints,
-    first: usize,
-    query: &Query<'_>,
-    turn: impl Fn() -> u64,
-    rng: &mut impl Rng,
-) -> Option<usize> {
-    let tried = |index: usize| query.tried.contains(&(first + index));
-    let untried =
-        |index: usize| if tried(index) { next_untried(index, endpoints.len(), tried) } else { Some(index) };
-    match candidates {
-        Candidates::Cyclic(shares) => untried(shares.at(turn())?.0),
-        Candidates::Random(shares) => untried(shares.holding(rng.random_range(0..shares.sum()))),
-        Candidates::Draw { choices } => {
-            let drawn = draw(*choices, endpoints.len(), rng);
-            let drawn = drawn.into_iter().filter(|index| !tried(*index));
-            least_loaded(drawn, endpoints).or_else(|| next_untried(0, endpoints.len(), tried))
-        }
-        Candidates::Scan { choices } => {
-            let start = turn() % endpoints.len() as u64;
-            #[expect(clippy::cast_possible_truncation, reason = "below the number of endpoints")]
-            let start = start as usize;
-            let in_turn = (0..endpoints.len()).map(|step| (start + step) % endpoints.len());
-            least_loaded(in_turn.filter(|index| !tried(*index)).take(*choices), endpoints)
-        }
-        Candidates::Hash(nodes) => {
-            let nodes = nodes.iter().zip(endpoints).enumerate().filter(|(index, _)| !tried(*index));
-            let nodes = nodes.map(|(index, (node, (endpoint, _)))| (index, *node, endpoint.weight));
-            hash::rendezvous(client_key(query.client), nodes)
-        }
-    }
-}
-
-/// The first endpoint after `index`, in their own order, that has not been tried.
-fn next_untried(index: usize, len: usize, tried: impl Fn(usize) -> bool) -> Option<usize> {
-    (1..=len).map(|step| (index + step) % len).find(|index| !tried(*index))
-}
-
-/// `choices` distinct numbers below `len`, which is larger (Floyd's algorithm).
-fn draw(choices: usize, len: usize, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-    let mut drawn = SmallVec::new();
-    for highest in len - choices..len {
-        let index = rng.random_range(0..=highest);
-        drawn.push(if drawn.contains(&index) { highest } else { index });
-    }
-    drawn
-}
-
-/// The one with the lowest (in flight + 1) / weight; of equals the first.
-fn least_loaded(indices: impl Iterator<Item = usize>, endpoints: &Endpoints) -> Option<usize> {
-    let mut best: Option<(usize, u64, u64)> = None;
-    for index in indices {
-        let (endpoint, state) = &endpoints[index];
-        let (load, weight) = (state.in_flight() + 1, u64::from(endpoint.weight));
-        // load / weight < best load / best weight, without the division
-        if best.is_none_or(|(_, best_load, best_weight)| load * best_weight < best_load * weight) {
-            best = Some((index, load, weight));
-        }
-    }
-    best.map(|(index, ..)| index)
+/// A draw by weight, again a few times if what is drawn is excluded; then the next in order.
+fn random(alias: &Alias, scene: &Scene<'_>, rng: &mut impl Rng) -> Option<usize> {
+    let drawn = (0..MAX_DRAWS).map(|_| alias.draw(rng)).find(|index| !scene.excludes(*index));
+    drawn.or_else(|| scene.from(alias.draw(rng)))
 }

@@ -31,6 +31,7 @@ pub mod readiness;
 
 // The process.
 pub mod app;
+mod clock;
 pub mod drain;
 mod limits;
 mod proxy;

@@ -10,7 +10,7 @@ pub(crate) mod route;
 
 use std::{sync::Arc, time::Instant};
 
-use evenkeel_balance::{Outcome, Query};
+use evenkeel_balance::{Outcome, Query, Status};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -23,6 +23,7 @@ use self::{
     headers::{Host, Journey, Reach},
 };
 use crate::{
+    clock,
     connection::Connection,
     limits, respond,
     snapshot::{Pool, Snapshot},
@@ -134,7 +135,8 @@ async fn attempts(
     let mut tried = SmallVec::<[usize; limits::ATTEMPTS]>::new();
     let mut failure = None;
     loop {
-        let query = Query { worker: worker.index, client: connection.peer.ip(), tried: &tried };
+        let client = Some(connection.peer.ip());
+        let query = Query { client, tried: &tried, ..Query::at(clock::now(), worker.index) };
         let Some(pick) = pool.balancer.pick(&query, &mut rand::rng()) else {
             return Err(failure.unwrap_or(RequestError::NoEndpoint));
         };
@@ -146,20 +148,20 @@ async fn attempts(
         let sent = Instant::now();
         match forward::send(&worker.endpoints, address, pool.timeouts, parcel).await {
             Ok(mut answer) => {
-                pool.metrics.endpoint_answered(&pool.picked[index], sent.elapsed());
+                let latency = sent.elapsed();
+                pool.metrics.endpoint_answered(&pool.picked[index], latency);
                 let status = answer.response.status();
                 let connections = Arc::clone(&worker.endpoints);
-                let failed = status.is_server_error();
                 if status == StatusCode::SWITCHING_PROTOCOLS {
-                    guard.set_outcome(Outcome::Failure);
+                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
                     return Err(RequestError::UnexpectedUpgrade { address });
                 }
                 answer.response.extensions_mut().clear();
-                return Ok((answer, Exchange { address, guard, connections, failed }));
+                return Ok((answer, Exchange { address, guard, connections, status, latency }));
             }
             Err(Failed { error, parcel: unsent }) => {
                 if error.origin() == error::Origin::Endpoint {
-                    guard.set_outcome(Outcome::Failure);
+                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), sent.elapsed()));
                 }
                 tried.push(index);
                 parcel = match unsent {

@@ -136,10 +136,8 @@ impl PoolEntry {
             weight: backend.weight,
             endpoints: backend.endpoints.iter().map(|(id, endpoint)| self.endpoint(id, endpoint)).collect(),
         };
-        PoolSpec {
-            algorithm: self.document.algorithm.into(),
-            backends: self.document.backends.iter().map(backend).collect(),
-        }
+        let backends = self.document.backends.iter().map(backend).collect();
+        PoolSpec::new(self.document.algorithm.into(), backends)
     }
 
     fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
@@ -150,6 +148,9 @@ impl PoolEntry {
             weight: document.weight,
             terminating: document.terminating,
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
+            ready_since: None,
+            zone: None,
+            region: None,
         }
     }
 

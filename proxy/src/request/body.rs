@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Version;
+use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -25,10 +25,11 @@ use super::{
     headers::{self, Named},
 };
 use crate::{
+    clock,
     connection::InRequest,
     endpoint::{connect::Sender, connections::Connections},
 };
-use evenkeel_balance::{Guard, Outcome};
+use evenkeel_balance::{Guard, Outcome, Status};
 
 /// Nothing came for so long.
 #[derive(Debug, thiserror::Error)]
@@ -189,8 +190,9 @@ pub(crate) struct Exchange {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) guard: Guard,
     pub(crate) connections: Arc<Connections>,
-    /// The status tells of a failure.
-    pub(crate) failed: bool,
+    pub(crate) status: StatusCode,
+    /// From the sending of the request to the head of the response.
+    pub(crate) latency: Duration,
 }
 
 impl Forwarded {
@@ -252,16 +254,17 @@ impl Forwarded {
 impl Drop for Forwarded {
     fn drop(&mut self) {
         let exchange = &mut self.exchange;
+        let answered = Status::Answered(exchange.status.as_u16());
+        let outcome = |status| Outcome::new(status, clock::now(), exchange.latency);
         match self.end {
             End::Reached => {
-                let outcome = if exchange.failed { Outcome::Failure } else { Outcome::Success };
-                exchange.guard.set_outcome(outcome);
+                exchange.guard.set_outcome(outcome(answered));
                 if let Some(sender) = self.sender.take() {
                     exchange.connections.check_in(exchange.address, sender);
                 }
             }
-            End::Broken => exchange.guard.set_outcome(Outcome::Failure),
-            End::Open if exchange.failed => exchange.guard.set_outcome(Outcome::Failure),
+            End::Broken => exchange.guard.set_outcome(outcome(Status::Failed)),
+            End::Open if exchange.status.is_server_error() => exchange.guard.set_outcome(outcome(answered)),
             End::Open => {}
         }
     }

@@ -1,0 +1,156 @@
+//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two; what building takes; and
+//! what Pingora's ring takes for the same, which counts nothing.
+
+use std::{
+    hint::black_box,
+    sync::{Arc, Barrier},
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use evenkeel_balance::{
+    Adaptive, Algorithm, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key, LeastResponseTime,
+    Outcome, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
+};
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+fn algorithms() -> Vec<(&'static str, Algorithm)> {
+    let hash = |table, bounded_load| {
+        Algorithm::ConsistentHash(ConsistentHash { table, function: HashFunction::XxHash64, bounded_load })
+    };
+    vec![
+        ("RoundRobin", Algorithm::RoundRobin),
+        ("WeightedRoundRobin", Algorithm::WeightedRoundRobin),
+        ("Random", Algorithm::Random),
+        ("PowerOfTwoChoices", Algorithm::PowerOfTwoChoices { choices: 2 }),
+        ("LeastRequest", Algorithm::LeastRequest { choices: 16 }),
+        ("LeastResponseTime", Algorithm::LeastResponseTime(LeastResponseTime::default())),
+        ("SourceIPHash", Algorithm::SourceIpHash(SourceIpHash::default())),
+        ("Ring", hash(Table::default(), None)),
+        ("Maglev", hash(Table::Maglev { size: 65537 }, None)),
+        ("Ring bounded", hash(Table::default(), Some(1.25))),
+        ("Rendezvous", hash(Table::Rendezvous, None)),
+        ("Prequal", Algorithm::Prequal(Prequal::default())),
+        ("Adaptive", Algorithm::Adaptive(Adaptive::default())),
+    ]
+}
+
+/// Weights from 1 to `weights`.
+fn spec(algorithm: &Algorithm, count: u32, weights: u32) -> PoolSpec {
+    let address = ([10, 0, 0, 1], 80).into();
+    let endpoint = |index: u32| Endpoint {
+        weight: 1 + index % weights,
+        ..Endpoint::new(&format!("0f8fad5b-d9cb-469f-a165-{index:012}:8080"), address)
+    };
+    let backend = Backend { key: "b".to_owned(), weight: 1, endpoints: (0..count).map(endpoint).collect() };
+    PoolSpec::new(algorithm.clone(), vec![backend])
+}
+
+fn balancer(algorithm: &Algorithm, weights: u32) -> Arc<Balancer> {
+    let state = Arc::new(PoolState::new(2, &mut SmallRng::seed_from_u64(1)));
+    Arc::new(Balancer::new(&spec(algorithm, 1000, weights), &state))
+}
+
+/// One request that ends at once; `report` says with a word on how.
+fn request(balancer: &Balancer, worker: usize, number: u64, report: bool, rng: &mut SmallRng) {
+    let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let [a, b, c, d, ..] = key;
+    let query = Query {
+        key: Some(Key::Bytes(&key)),
+        client: Some([a, b, c, d].into()),
+        ..Query::at(Time::from_nanos(number * 10_000), worker)
+    };
+    let mut pick = balancer.pick(&query, rng);
+    if let Some(pick) = pick.as_mut().filter(|_| report) {
+        let latency = Duration::from_nanos(1_000_000 + number % 1000);
+        pick.guard.set_outcome(Outcome::new(Status::Answered(200), query.now, latency));
+    }
+    black_box(pick);
+}
+
+/// `total` requests, divided among threads that begin together.
+fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64) -> Duration {
+    let barrier = Arc::new(Barrier::new(threads + 1));
+    let run = |worker: usize| {
+        let (balancer, barrier) = (Arc::clone(balancer), Arc::clone(&barrier));
+        std::thread::spawn(move || {
+            let mut rng = SmallRng::seed_from_u64(worker as u64);
+            barrier.wait();
+            for number in 0..total / threads as u64 {
+                request(&balancer, worker, number, false, &mut rng);
+            }
+        })
+    };
+    let running: Vec<_> = (0..threads).map(run).collect();
+    barrier.wait();
+    let began = Instant::now();
+    running.into_iter().for_each(|thread| thread.join().expect("a thread that ends"));
+    began.elapsed()
+}
+
+fn picks(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(1);
+    for (group, weights, report) in
+        [("pick", 1, false), ("pick_weighted", 5, false), ("pick_reported", 1, true)]
+    {
+        let mut group = c.benchmark_group(group);
+        for (name, algorithm) in algorithms() {
+            let balancer = balancer(&algorithm, weights);
+            let mut number = 0;
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    number += 1;
+                    request(&balancer, 0, number, report, &mut rng);
+                });
+            });
+        }
+    }
+}
+
+fn threads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("threads");
+    for (name, algorithm) in algorithms() {
+        let balancer = balancer(&algorithm, 1);
+        for threads in [1, 2] {
+            group.bench_function(BenchmarkId::new(name, threads), |bencher| {
+                bencher.iter_custom(|total| timed(&balancer, threads, total));
+            });
+        }
+    }
+}
+
+fn builds(c: &mut Criterion) {
+    let mut group = c.benchmark_group("build_10000");
+    group.sample_size(10);
+    for (name, algorithm) in algorithms() {
+        let state = Arc::new(PoolState::new(2, &mut SmallRng::seed_from_u64(1)));
+        let spec = spec(&algorithm, 10_000, 1);
+        group.bench_function(name, |bencher| bencher.iter(|| Balancer::new(&spec, &state)));
+    }
+}
+
+/// Pingora's ketama ring, a look-up alone: no guard, no count, no weight that changes.
+fn pingora(c: &mut Criterion) {
+    let address =
+        |index: u32| std::net::SocketAddr::from(([10, 0, 0, 1], 1024 + u16::try_from(index).unwrap_or(0)));
+    let buckets: Vec<_> = (0..1000).map(|index| pingora_ketama::Bucket::new(address(index), 1)).collect();
+    let ring = pingora_ketama::Continuum::new(&buckets);
+    let mut number = 0_u64;
+    c.bench_function("pingora_ketama_node", |bencher| {
+        bencher.iter(|| {
+            number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            black_box(ring.node(&number.to_le_bytes()));
+        });
+    });
+}
+
+/// What drawing the random numbers of a request costs, to be taken off if one likes.
+fn floor(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(1);
+    c.bench_function("two_random_numbers", |bencher| {
+        bencher.iter(|| rng.random::<u64>() ^ rng.random::<u64>())
+    });
+}
+
+criterion_group!(benches, picks, threads, builds, pingora, floor);
+criterion_main!(benches);

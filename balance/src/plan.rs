@@ -1,0 +1,237 @@
+//! Which endpoints are in rotation, with which weight, and why the others are not: the slow part of a pick, done before it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{Algorithm, Backend, Endpoint, EndpointId, EndpointState, Locality, PoolSpec, PoolState};
+
+/// Levels of locality: the zone, the region, all others.
+pub(crate) const LEVELS: usize = 3;
+
+/// What is known of endpoints beyond their configuration. Empty: nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Tuning {
+    /// What the configured weight is multiplied with, where it is not 1.
+    pub(crate) factors: HashMap<EndpointId, f64>,
+    /// Which endpoints are ejected or on probation.
+    pub(crate) standings: HashMap<EndpointId, Standing>,
+    /// The part of a backend's traffic that its nearest level keeps at most, where it is not all.
+    pub(crate) kept: HashMap<String, f64>,
+    /// What [`Algorithm::Auto`] stands for.
+    pub(crate) chosen: Option<Algorithm>,
+}
+
+/// What an ejection left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Ejected,
+    Probation,
+}
+
+/// A plan of a pool.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) sets: Vec<EndpointSet>,
+    pub(crate) others: Vec<Other>,
+}
+
+/// Endpoints of one backend at one level of locality. There is at least one.
+#[derive(Debug)]
+pub(crate) struct EndpointSet {
+    pub(crate) backend: String,
+    pub(crate) level: usize,
+    /// Share among all sets.
+    pub(crate) share: f64,
+    pub(crate) panic: bool,
+    pub(crate) members: Vec<Member>,
+}
+
+/// An endpoint in rotation.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) state: Arc<EndpointState>,
+    /// Above 0.
+    pub(crate) weight: f64,
+    /// One request at a time, by which it is judged.
+    pub(crate) probation: bool,
+}
+
+/// An endpoint out of rotation.
+#[derive(Debug)]
+pub(crate) struct Other {
+    pub(crate) backend: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) state: Arc<EndpointState>,
+    pub(crate) reason: Absence,
+}
+
+/// Why an endpoint is not in rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// Checks say that it does not work.
+    Unhealthy,
+    /// It failed too often.
+    Ejected,
+    /// Its weight, or its backend's, is 0.
+    Draining,
+    /// It terminates, and others of its backend do not.
+    Terminating,
+}
+
+impl Absence {
+    /// A session that was with the endpoint before may still go to it.
+    pub(crate) const fn keeps_sessions(self) -> bool {
+        matches!(self, Self::Draining | Self::Terminating)
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(spec: &PoolSpec, state: &PoolState, tuning: &Tuning) -> Self {
+        let mut plan =
+            Self { algorithm: algorithm(&spec.algorithm, tuning), sets: Vec::new(), others: Vec::new() };
+        for backend in &spec.backends {
+            plan.add(spec, backend, state, tuning);
+        }
+        plan
+    }
+
+    fn add(&mut self, spec: &PoolSpec, backend: &Backend, state: &PoolState, tuning: &Tuning) {
+        let any_ready = backend.endpoints.iter().any(|endpoint| !endpoint.terminating);
+        let standing = |endpoint: &Endpoint| tuning.standings.get(&endpoint.id).copied();
+        let configured = |endpoint: &Endpoint| match endpoint {
+            _ if backend.weight == 0 || endpoint.weight == 0 => Some(Absence::Draining),
+            _ if endpoint.terminating && any_ready => Some(Absence::Terminating),
+            Endpoint { healthy: false, .. } => Some(Absence::Unhealthy),
+            _ => None,
+        };
+        // An ejection never takes the last endpoint, nor leaves only some that may take a single request.
+        let serving = || backend.endpoints.iter().filter(|endpoint| configured(endpoint).is_none());
+        let any_in = serving().any(|endpoint| standing(endpoint).is_none());
+        let absence = |endpoint: &Endpoint| {
+            let ejected = || any_in && standing(endpoint) == Some(Standing::Ejected);
+            configured(endpoint).or_else(|| ejected().then_some(Absence::Ejected))
+        };
+        let panic = panics(spec.panic_threshold, backend.endpoints.iter().map(absence));
+        let mut levels: [Vec<Member>; LEVELS] = Default::default();
+        let mut counts = [0.0; LEVELS];
+        for endpoint in &backend.endpoints {
+            let level = spec.locality.as_ref().map_or(0, |here| level(here, endpoint));
+            let (state, endpoint) = (state.endpoint(&endpoint.id), endpoint.clone());
+            match absence(&endpoint) {
+                Some(reason) if !panic || reason.keeps_sessions() => {
+                    counts[level] += f64::from(u8::from(!reason.keeps_sessions()));
+                    // Nothing is known of an endpoint that drains and is unhealthy but that it is not to be picked.
+                    let reason = if endpoint.healthy { reason } else { Absence::Unhealthy };
+                    self.others.push(Other { backend: backend.key.clone(), endpoint, state, reason });
+                }
+                _ => {
+                    counts[level] += 1.0;
+                    let probation = !panic && any_in && standing(&endpoint) == Some(Standing::Probation);
+                    let weight = weight(&self.algorithm, &endpoint, tuning);
+                    levels[level].push(Member { endpoint, state, weight, probation });
+                }
+            }
+        }
+        let members = levels.each_ref().map(Vec::len);
+        let shares = shares(spec.locality.as_ref(), members, counts, tuning.kept.get(&backend.key).copied());
+        for (level, (members, share)) in levels.into_iter().zip(shares).enumerate() {
+            if !members.is_empty() {
+                let share = share * f64::from(backend.weight);
+                self.sets.push(EndpointSet { backend: backend.key.clone(), level, share, panic, members });
+            }
+        }
+    }
+
+    /// Whether a balancer built from `other` would do the same, but for weights that differ by less than `tolerance`.
+    pub(crate) fn resembles(&self, other: &Self, tolerance: f64) -> bool {
+        let near = |a: f64, b: f64| (a - b).abs() <= tolerance * a.abs().max(b.abs());
+        let same_set = |a: &EndpointSet, b: &EndpointSet| {
+            a.backend == b.backend
+                && a.level == b.level
+                && a.panic == b.panic
+                && near(a.share, b.share)
+                && a.members.len() == b.members.len()
+                && a.members.iter().zip(&b.members).all(|(a, b)| {
+                    a.probation == b.probation && near(a.weight, b.weight) && a.endpoint == b.endpoint
+                })
+        };
+        self.algorithm == other.algorithm
+            && self.sets.len() == other.sets.len()
+            && self.sets.iter().zip(&other.sets).all(|(a, b)| same_set(a, b))
+            && self.others.len() == other.others.len()
+            && self
+                .others
+                .iter()
+                .zip(&other.others)
+                .all(|(a, b)| a.reason == b.reason && a.endpoint == b.endpoint)
+    }
+}
+
+fn algorithm(configured: &Algorithm, tuning: &Tuning) -> Algorithm {
+    match configured {
+        Algorithm::Auto(auto) => {
+            let first = || auto.allowed.iter().find(|each| crate::tuner::may_be_chosen(each)).cloned();
+            tuning.chosen.clone().or_else(first).unwrap_or(Algorithm::LeastRequest { choices: 16 })
+        }
+        other => other.clone(),
+    }
+}
+
+fn weight(algorithm: &Algorithm, endpoint: &Endpoint, tuning: &Tuning) -> f64 {
+    let configured =
+        if *algorithm == Algorithm::RoundRobin { 1.0 } else { f64::from(endpoint.weight.max(1)) };
+    let factor = tuning.factors.get(&endpoint.id).copied().unwrap_or(1.0);
+    configured * factor.clamp(1e-3, 1e3)
+}
+
+/// Whether too few of the endpoints that should serve can.
+fn panics(threshold: u8, absences: impl Iterator<Item = Option<Absence>>) -> bool {
+    let (mut all, mut serving) = (0_u64, 0_u64);
+    for absence in absences {
+        all += u64::from(!absence.is_some_and(Absence::keeps_sessions));
+        serving += u64::from(absence.is_none());
+    }
+    serving * 100 < u64::from(threshold) * all
+}
+
+fn level(here: &Locality, endpoint: &Endpoint) -> usize {
+    let same = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| a.is_some() && a == b;
+    if same(&here.zone, &endpoint.zone) {
+        0
+    } else if same(&here.region, &endpoint.region) {
+        1
+    } else {
+        2
+    }
+}
+
+/// How a backend's traffic is divided among the levels, by Envoy's rule for priorities: each takes what it can of what the
+/// nearer ones left; what none can take is divided by what they can.
+fn shares(
+    locality: Option<&Locality>,
+    members: [usize; LEVELS],
+    counts: [f64; LEVELS],
+    kept: Option<f64>,
+) -> [f64; LEVELS] {
+    let Some(locality) = locality else { return [1.0; LEVELS] };
+    let mut can = [0.0; LEVELS];
+    for level in 0..LEVELS {
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
+        let part = members[level] as f64 / counts[level].max(1.0);
+        can[level] = (part * locality.overprovisioning.max(1.0)).min(1.0);
+    }
+    if let (Some(kept), Some(nearest)) = (kept, (0..LEVELS).find(|level| members[*level] > 0)) {
+        can[nearest] = can[nearest].min(kept.clamp(0.01, 1.0));
+    }
+    let sum = can.iter().sum::<f64>();
+    if sum < 1.0 {
+        return can.map(|can| if sum > 0.0 { can / sum } else { 0.0 });
+    }
+    let mut left = 1.0;
+    can.map(|can| {
+        let takes = can.min(left);
+        left -= takes;
+        takes
+    })
+}

@@ -1,0 +1,146 @@
+//! The endpoint to which a key belongs, or if it is full the next one.
+
+use rand::Rng;
+
+use super::{Fallback, Observe, Scene, Score, random};
+use crate::{
+    ConsistentHash, HashFunction, Key, Query, SourceIpHash, Table,
+    alias::Alias,
+    hash::{self, Maglev, Rendezvous, Ring},
+    plan::Member,
+};
+
+/// Steps on a table after which the least loaded endpoint is looked for instead: far beyond what full endpoints explain.
+const MAX_STEPS: usize = 4096;
+
+/// What hashing precomputes.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    by: By,
+    function: HashFunction,
+    owners: Owners,
+    bound: Option<Bound>,
+    /// For requests without a key.
+    alias: Alias,
+}
+
+#[derive(Debug)]
+enum By {
+    Client { ipv4_prefix: u8, ipv6_prefix: u8 },
+    Key,
+}
+
+#[derive(Debug)]
+enum Owners {
+    Ring(Ring),
+    Maglev(Maglev),
+    Rendezvous(Rendezvous),
+}
+
+/// Bounded load.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    /// The pool's part of requests in flight that a unit of weight may have.
+    per_weight: f64,
+}
+
+impl Keyed {
+    pub(super) fn by_client(parameters: &SourceIpHash, members: &[Member], alias: Alias) -> Self {
+        let SourceIpHash { function, ipv4_prefix, ipv6_prefix } = *parameters;
+        let owners = Owners::new(Table::default(), function, members);
+        Self { by: By::Client { ipv4_prefix, ipv6_prefix }, function, owners, bound: None, alias }
+    }
+
+    /// `part` is these endpoints' part of the pool's traffic.
+    pub(super) fn by_key(parameters: &ConsistentHash, members: &[Member], alias: Alias, part: f64) -> Self {
+        let ConsistentHash { table, function, bounded_load } = *parameters;
+        let owners = Owners::new(table, function, members);
+        let sum: f64 = members.iter().map(|member| member.weight).sum();
+        let bound = bounded_load.map(|times| Bound { per_weight: times.max(1.0) * part / sum });
+        Self { by: By::Key, function, owners, bound, alias }
+    }
+
+    /// The hash of the request's key.
+    pub(super) fn key(&self, query: &Query<'_>) -> Option<u64> {
+        match self.by {
+            By::Client { ipv4_prefix, ipv6_prefix } => {
+                query.client.map(|client| hash::client(self.function, client, ipv4_prefix, ipv6_prefix))
+            }
+            By::Key => query.key.map(|key| match key {
+                Key::Bytes(bytes) => hash::key(self.function, bytes),
+                Key::Hash(hash) => hash,
+            }),
+        }
+    }
+
+    pub(super) fn select<O: Observe>(
+        &self,
+        scene: &Scene<'_>,
+        rng: &mut impl Rng,
+        observer: &mut O,
+    ) -> Option<usize> {
+        let Some(key) = self.key(scene.query) else {
+            observer.fell_back(Fallback::NoKey);
+            return random(&self.alias, scene, rng);
+        };
+        let total = self.bound.map(|bound| (bound, scene.state.in_flight()));
+        let may = |index: usize, observer: &mut O| {
+            if scene.excludes(index) {
+                return false;
+            }
+            let Some((bound, total)) = total else { return true };
+            let (has, room) = bound.room(index, total, scene);
+            if has >= room {
+                observer.scored(index, Score::Full(has, room));
+            }
+            has < room
+        };
+        match &self.owners {
+            Owners::Ring(ring) => ring.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
+            Owners::Maglev(maglev) => maglev.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
+            Owners::Rendezvous(nodes) => {
+                let owner = nodes.owner(key, |index| may(index, observer));
+                if !O::LIVE {
+                    (0..scene.slots.len()).for_each(|index| {
+                        observer.scored(index, Score::Cost(1.0 / nodes.score(key, index)));
+                    });
+                }
+                owner
+            }
+        }
+        .or_else(|| Self::least_loaded(scene))
+    }
+
+    /// Where there is most room: only if weights are so far apart that the walk did not come by.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
+    fn least_loaded(scene: &Scene<'_>) -> Option<usize> {
+        let load = |index: usize| {
+            let slot = &scene.slots[index];
+            (slot.state.in_flight() + 1) as f64 / slot.weight
+        };
+        let left = (0..scene.slots.len()).filter(|index| !scene.excludes(*index));
+        left.min_by(|a, b| load(*a).total_cmp(&load(*b)))
+    }
+}
+
+impl Owners {
+    fn new(table: Table, function: HashFunction, members: &[Member]) -> Self {
+        let nodes: Vec<_> =
+            members.iter().map(|member| (member.endpoint.id.as_str(), member.weight)).collect();
+        match table {
+            Table::Ring { points_per_weight } => Self::Ring(Ring::new(&nodes, points_per_weight, function)),
+            Table::Maglev { size } => Self::Maglev(Maglev::new(&nodes, size, function)),
+            Table::Rendezvous => Self::Rendezvous(Rendezvous::new(&nodes, function)),
+        }
+    }
+}
+
+impl Bound {
+    /// Requests that an endpoint has in flight, and how many it may have with this one among them.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
+    fn room(self, index: usize, total: u64, scene: &Scene<'_>) -> (f64, f64) {
+        let slot = &scene.slots[index];
+        let room = (self.per_weight * slot.weight * (total + 1) as f64 - 1e-9).ceil();
+        (slot.state.in_flight() as f64, room.max(1.0))
+    }
+}

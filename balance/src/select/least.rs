@@ -1,0 +1,110 @@
+//! The lowest cost of a few: requests in flight, or with them the response time.
+
+use rand::Rng;
+
+use super::{COMPARE_ALL, Fallback, Observe, Scene, Score};
+use crate::{
+    LeastResponseTime,
+    alias::{Alias, MAX_DRAWS},
+    shares::Shares,
+    time::nanos_f64,
+};
+
+/// What an endpoint that was never measured counts as, beside the pool's mean: a little less, since averages fall as time
+/// passes and the mean does not; else an idle pool would never measure a second endpoint.
+const SEED: f64 = 0.95;
+
+/// Whom to compare, and by what.
+#[derive(Debug)]
+pub(crate) struct Least {
+    among: Among,
+    /// Time of decay in nanoseconds, if the response time counts.
+    decay: Option<f64>,
+}
+
+#[derive(Debug)]
+enum Among {
+    /// All, from the one whose turn it is; of equals the first.
+    All,
+    /// So many, from the one whose turn it is by weight.
+    Turn { choices: usize, start: Shares },
+    /// So many, drawn by weight.
+    Drawn { choices: usize, alias: Alias },
+}
+
+impl Least {
+    pub(super) fn drawn(choices: u8, alias: Alias) -> Self {
+        let choices = usize::from(choices).clamp(2, MAX_DRAWS);
+        let all = alias.len() <= choices.max(COMPARE_ALL);
+        Self { among: if all { Among::All } else { Among::Drawn { choices, alias } }, decay: None }
+    }
+
+    pub(super) fn in_turn(choices: u8, weights: &[f64]) -> Self {
+        let choices = usize::from(choices).max(2);
+        let all = weights.len() <= choices;
+        let turn = || Among::Turn { choices, start: Shares::new(weights.iter().copied()) };
+        Self { among: if all { Among::All } else { turn() }, decay: None }
+    }
+
+    pub(super) fn by_response_time(self, parameters: &LeastResponseTime) -> Self {
+        Self { decay: Some(nanos_f64(parameters.decay)), ..self }
+    }
+
+    pub(super) fn select<O: Observe>(
+        &self,
+        scene: &Scene<'_>,
+        turn: impl Fn() -> u64,
+        rng: &mut impl Rng,
+        observer: &mut O,
+    ) -> Option<usize> {
+        let len = scene.slots.len();
+        let in_turn = |start: usize| (start..len).chain(0..start).filter(|index| !scene.excludes(*index));
+        match &self.among {
+            Among::All => {
+                #[expect(clippy::cast_possible_truncation, reason = "below the number of endpoints")]
+                let start = (turn() % len as u64) as usize;
+                self.lowest(in_turn(start), scene, observer)
+            }
+            Among::Turn { choices, start } => {
+                self.lowest(in_turn(start.entry(turn())?).take(*choices), scene, observer)
+            }
+            Among::Drawn { choices, alias } => {
+                let drawn = alias.draw_distinct(*choices, rng);
+                let drawn = drawn.iter().copied();
+                self.lowest(drawn.filter(|index| !scene.excludes(*index)), scene, observer).or_else(|| {
+                    observer.fell_back(Fallback::AllDrawnExcluded);
+                    scene.from(alias.draw(rng))
+                })
+            }
+        }
+    }
+
+    /// The one with the lowest cost; of equals the first.
+    fn lowest<O: Observe>(
+        &self,
+        indices: impl Iterator<Item = usize>,
+        scene: &Scene<'_>,
+        observer: &mut O,
+    ) -> Option<usize> {
+        let mean = self.decay.map(|_| scene.state.rules().mean_latency.load());
+        let mut best: Option<(usize, f64)> = None;
+        for index in indices {
+            let cost = self.cost(index, mean, scene);
+            observer.scored(index, Score::Cost(cost));
+            if best.is_none_or(|(_, lowest)| cost < lowest) {
+                best = Some((index, cost));
+            }
+        }
+        best.map(|(index, _)| index)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
+    fn cost(&self, index: usize, mean: Option<f64>, scene: &Scene<'_>) -> f64 {
+        let slot = &scene.slots[index];
+        let load = (slot.state.in_flight() + 1) as f64 / slot.weight;
+        let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
+        let measured = slot.state.response_time(scene.query.now, decay);
+        // As long as nothing was measured at all, all are alike. An average that has fallen to nothing must not hide the load.
+        load * measured.unwrap_or(if mean > 0.0 { SEED * mean } else { 1.0 }).max(1.0)
+    }
+}

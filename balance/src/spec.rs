@@ -1,0 +1,132 @@
+//! What a pool is made of and how it is to behave, as configured.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{Algorithm, Backend};
+
+/// What a balancer is built from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSpec {
+    /// How an endpoint is picked.
+    pub algorithm: Algorithm,
+    /// Where endpoints come from, each with its share.
+    pub backends: Vec<Backend>,
+    /// New endpoints take less at first.
+    pub slow_start: Option<SlowStart>,
+    /// Endpoints that fail take nothing for a while.
+    pub ejection: Option<Ejection>,
+    /// If less than this part of a backend's ready endpoints is healthy and not ejected, in per cent, it is balanced over all
+    /// of them; 0: never.
+    pub panic_threshold: u8,
+    /// Endpoints nearby come first.
+    pub locality: Option<Locality>,
+}
+
+impl PoolSpec {
+    /// A pool with an algorithm and nothing around it.
+    #[must_use]
+    pub const fn new(algorithm: Algorithm, backends: Vec<Backend>) -> Self {
+        Self { algorithm, backends, slow_start: None, ejection: None, panic_threshold: 0, locality: None }
+    }
+}
+
+/// Weight times max(`min`, (age / `window`) ^ (1 / `aggression`)), where the age is that of the endpoint's readiness or of its
+/// return from an ejection. If most endpoints of a backend are that new, all are treated alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowStart {
+    /// Age from which on an endpoint takes its full weight.
+    pub window: Duration,
+    /// Above 1 rises faster at first, below 1 slower; above 0.
+    pub aggression: f64,
+    /// Lowest factor, above 0.
+    pub min: f64,
+}
+
+impl Default for SlowStart {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(30), aggression: 1.0, min: 0.1 }
+    }
+}
+
+/// When an endpoint is taken out because of how it answers, and for how long (Envoy's outlier detection and its defaults).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ejection {
+    /// Server errors in a row, those of gateways included, that eject at once.
+    pub consecutive_5xx: Option<u32>,
+    /// Gateway errors (502, 503, 504, no answer) in a row that eject at once.
+    pub consecutive_gateway_errors: Option<u32>,
+    /// By success rate, at each interval.
+    pub success_rate: Option<SuccessRate>,
+    /// By failure percentage, at each interval.
+    pub failure_percentage: Option<FailurePercentage>,
+    /// Time between two looks at rates.
+    pub interval: Duration,
+    /// Time of the first ejection; the second takes twice as long, and so on. An interval without ejection takes one back.
+    pub base_time: Duration,
+    /// Longest time.
+    pub max_time: Duration,
+    /// Random part added to a time, at most this part of it.
+    pub jitter: f64,
+    /// Most endpoints of a backend ejected at a time, in per cent of them; always at least one, and never the last.
+    pub max_percent: u8,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            consecutive_5xx: Some(5),
+            consecutive_gateway_errors: Some(5),
+            success_rate: Some(SuccessRate { min_endpoints: 5, min_requests: 100, deviations: 1.9 }),
+            failure_percentage: Some(FailurePercentage { percent: 85, min_endpoints: 5, min_requests: 50 }),
+            interval: Duration::from_secs(10),
+            base_time: Duration::from_secs(30),
+            max_time: Duration::from_secs(300),
+            jitter: 0.1,
+            max_percent: 10,
+        }
+    }
+}
+
+/// An endpoint is ejected whose success rate is below the mean by so many standard deviations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SuccessRate {
+    /// Endpoints with enough requests below which nothing is said.
+    pub min_endpoints: usize,
+    /// Requests of an endpoint in an interval below which it is not looked at.
+    pub min_requests: u64,
+    /// How many standard deviations.
+    pub deviations: f64,
+}
+
+/// An endpoint is ejected of whose requests this part or more failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailurePercentage {
+    /// Per cent of its requests.
+    pub percent: u8,
+    /// Endpoints with enough requests below which nothing is said.
+    pub min_endpoints: usize,
+    /// Requests of an endpoint in an interval below which it is not looked at.
+    pub min_requests: u64,
+}
+
+/// Where this proxy is. Endpoints in its zone come first, then those in its region, then all others. What a level's endpoints
+/// cannot take goes on to the next: part of them is unhealthy, or they are busier than `spill_at`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Locality {
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// Its region.
+    pub region: Option<Arc<str>>,
+    /// How much more than its part a level may take when some of its endpoints are unhealthy; 1.4: at 5 of 7 still all.
+    pub overprovisioning: f64,
+    /// Mean utilization of a level, as its endpoints report it or by `capacity`, above which it gives some of its traffic away.
+    pub spill_at: f64,
+    /// Requests in flight from this proxy that fill an endpoint for each unit of weight, if it reports no utilization.
+    pub capacity: Option<f64>,
+}
+
+impl Default for Locality {
+    fn default() -> Self {
+        Self { zone: None, region: None, overprovisioning: 1.4, spill_at: 0.8, capacity: None }
+    }
+}

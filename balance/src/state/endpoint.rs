@@ -1,0 +1,182 @@
+//! What is learned of one endpoint.
+
+use std::sync::Arc;
+
+use super::{
+    Counters, Reported, Shared, Trial, estimate::Estimate, load::Load, response_time::ResponseTime,
+    trial::Probation,
+};
+use crate::{
+    Outcome, Time,
+    pick::Verdict,
+    sync::Line,
+    time::{nanos, nanos_f64},
+};
+
+/// Longest Retry-After that counts, in nanoseconds.
+const MAX_RETRY_AFTER: f64 = 300e9;
+
+/// What is learned of one endpoint, in 512 bytes with its count of owners. Shared by all threads without a lock; every access
+/// is relaxed, since it only informs.
+#[derive(Debug)]
+#[repr(C)]
+pub struct EndpointState {
+    counters: Line<Counters>,
+    response_time: ResponseTime,
+    shared: Arc<Shared>,
+    probation: Probation,
+    estimate: Estimate,
+    load: Load,
+}
+
+/// A reading of what only ever grows, for differences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) judged: u64,
+    pub(crate) failures: u64,
+    pub(crate) measured: u64,
+    pub(crate) latency_nanos: u64,
+}
+
+impl Seen {
+    /// What came since `before`.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            judged: self.judged.saturating_sub(before.judged),
+            failures: self.failures.saturating_sub(before.failures),
+            measured: self.measured.saturating_sub(before.measured),
+            latency_nanos: self.latency_nanos.saturating_sub(before.latency_nanos),
+        }
+    }
+}
+
+impl EndpointState {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            counters: Line(Counters::new()),
+            response_time: ResponseTime::new(),
+            shared,
+            probation: Probation::new(),
+            estimate: Estimate::new(),
+            load: Load::new(),
+        }
+    }
+
+    /// Requests picked and not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.counters.in_flight()
+    }
+
+    /// Requests picked so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.counters.started()
+    }
+
+    /// Requests that failed at the endpoint so far.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.counters.failures()
+    }
+
+    /// Peak EWMA of the latency in nanoseconds, as it has fallen by now; `None` if nothing was measured.
+    #[must_use]
+    pub fn response_time_nanos(&self, now: Time) -> Option<f64> {
+        self.response_time.read(now, self.shared.rules.decay.load())
+    }
+
+    /// Peak EWMA by another time of decay, in nanoseconds.
+    pub(crate) fn response_time(&self, now: Time, decay_nanos: f64) -> Option<f64> {
+        self.response_time.read(now, decay_nanos)
+    }
+
+    /// What an error counts as, as long as the last request but cancelled ones was one, within the last second.
+    pub(crate) fn failing_nanos(&self, now: Time) -> Option<f64> {
+        let failing = self.counters.server_errors() > 0;
+        failing.then(|| self.estimate.at(1, now)).flatten().map(|_| self.shared.rules.error_penalty.load())
+    }
+
+    /// What a request may expect with `load` in flight, itself included, in nanoseconds.
+    pub(crate) fn estimate_nanos(&self, load: u64, now: Time) -> Option<f64> {
+        self.estimate.at(load, now)
+    }
+
+    pub(crate) fn reported(&self) -> Option<Reported> {
+        self.load.read()
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            judged: self.counters.judged(),
+            failures: self.counters.failures(),
+            measured: self.counters.measured(),
+            latency_nanos: self.counters.latency_nanos(),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn trial(&self) -> Trial {
+        self.probation.stands()
+    }
+
+    pub(crate) fn set_trial(&self, trial: Trial) {
+        self.probation.set(trial);
+    }
+
+    pub(crate) fn take_trial(&self) -> bool {
+        self.probation.take()
+    }
+
+    pub(crate) fn trial_ended(&self, verdict: Verdict) {
+        self.probation.end(verdict);
+        self.shared.set_urgent();
+    }
+
+    /// Begins a request; how many are in flight with it.
+    pub(crate) fn begin(&self, worker: usize) -> u32 {
+        self.shared.begin(worker);
+        u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn end(&self, worker: usize) {
+        self.counters.end();
+        self.shared.end(worker);
+    }
+
+    /// Learns from how a request ended that began with `load` in flight.
+    pub(crate) fn learn(&self, outcome: &Outcome, verdict: Verdict, load: u32) {
+        self.counters.judge(verdict);
+        let rules = &self.shared.rules;
+        if let Some(report) = outcome.load.as_deref().filter(|_| verdict != Verdict::Cancelled) {
+            self.load.record(report, &rules.metrics.load(), outcome.now);
+        }
+        let counts_as = match verdict {
+            Verdict::Cancelled | Verdict::Neutral => return,
+            Verdict::Good => {
+                let latency = nanos_f64(outcome.latency);
+                self.counters.measure(nanos(outcome.latency));
+                if rules.mean_latency.load() <= 0.0 {
+                    rules.mean_latency.store(latency);
+                }
+                latency
+            }
+            Verdict::Overloaded | Verdict::ServerError | Verdict::GatewayError => {
+                if self.counters.server_errors() > 0 {
+                    self.shared.set_urgent();
+                }
+                let asked = outcome.retry_after.map_or(0.0, nanos_f64).min(MAX_RETRY_AFTER);
+                rules.error_penalty.load().max(asked)
+            }
+        };
+        self.response_time.record(counts_as, outcome.now, rules.decay.load());
+        self.estimate.record(load, counts_as, outcome.now);
+    }
+}
+
+#[cfg(not(loom))]
+const _: () =
+    assert!(size_of::<EndpointState>() <= 512 - 64, "with the two counts of its Arc, padded to a line");

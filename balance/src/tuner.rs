@@ -1,0 +1,278 @@
+//! What changes slowly, recomputed off the hot path: slow start, ejections, weights that follow load, spill-over, and which
+//! algorithm Auto stands for. One owner holds a [`Tuner`] and calls it; requests only ever see the [`Balancer`]s it makes.
+
+mod adaptive;
+mod auto;
+mod ejection;
+mod load;
+mod locality;
+mod report;
+mod slow_start;
+
+pub(crate) use auto::may_be_chosen;
+pub use auto::{AutoReport, Evidence};
+pub use ejection::EjectionReason;
+pub use report::{EndpointReport, Standing, TunerReport};
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use rand::Rng;
+
+use crate::{
+    Algorithm, Balancer, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
+    plan::{self, Plan, Tuning},
+    state::Seen,
+};
+
+/// Change of a weight below which a balancer is not built anew.
+const TOLERANCE: f64 = 0.02;
+/// How much of the mean latency a tick's answers replace, at most.
+const MEAN_SHARE: f64 = 0.3;
+
+/// Makes the balancers of one pool. What it learns is kept by the identity of the endpoints across every change of the pool.
+#[derive(Debug)]
+pub struct Tuner {
+    spec: PoolSpec,
+    state: Arc<PoolState>,
+    records: HashMap<EndpointId, Record>,
+    kept: HashMap<String, f64>,
+    /// What the last balancer was made from.
+    plan: Plan,
+    auto: auto::Choice,
+    load: load::Derived,
+    clocks: Clocks,
+}
+
+/// What is learned of one endpoint beyond what requests write down.
+#[derive(Debug)]
+struct Record {
+    state: Arc<EndpointState>,
+    seen: Seen,
+    ejection: ejection::Record,
+    load: load::Record,
+    adaptive: adaptive::Record,
+    auto: auto::Record,
+}
+
+/// When what was last done.
+#[derive(Debug, Default)]
+struct Clocks {
+    ejection: Clock,
+    load: Clock,
+    adaptive: Clock,
+    auto: Clock,
+    locality: Clock,
+}
+
+/// Tells when an interval is over.
+#[derive(Debug, Default)]
+struct Clock(Option<Time>);
+
+impl Clock {
+    /// How long the interval was, if it is over. The first begins at the first question, and anew if the clock goes back.
+    fn over(&mut self, interval: Duration, now: Time) -> Option<Duration> {
+        let since = *self.0.get_or_insert(now);
+        if now < since {
+            self.0 = Some(now);
+            return None;
+        }
+        let passed = now.since(since);
+        let over = passed >= interval.max(Duration::from_millis(1));
+        if over {
+            self.0 = Some(now);
+        }
+        over.then_some(passed)
+    }
+}
+
+impl Tuner {
+    /// A tuner of a pool, over what was learned of it before.
+    #[must_use]
+    pub fn new(spec: PoolSpec, state: Arc<PoolState>, now: Time) -> Self {
+        let plan = Plan::new(&spec, &state, &Tuning::default());
+        let mut tuner = Self {
+            spec: PoolSpec::new(Algorithm::RoundRobin, Vec::new()),
+            state,
+            records: HashMap::new(),
+            kept: HashMap::new(),
+            plan,
+            auto: auto::Choice::default(),
+            load: load::Derived::default(),
+            clocks: Clocks::default(),
+        };
+        tuner.set_spec(spec, now);
+        tuner
+    }
+
+    /// Takes another version of the pool, and makes a balancer of it. Endpoints that it no longer has are forgotten.
+    pub fn set_spec(&mut self, spec: PoolSpec, now: Time) -> Balancer {
+        self.spec = spec;
+        let endpoints = self.spec.backends.iter().flat_map(|backend| &backend.endpoints);
+        let mut before = std::mem::take(&mut self.records);
+        for endpoint in endpoints {
+            let state = self.state.endpoint(&endpoint.id);
+            let known = before.remove(&endpoint.id).filter(|record| Arc::ptr_eq(&record.state, &state));
+            if !self.records.contains_key(&endpoint.id) {
+                let record = known.unwrap_or_else(|| Record::new(state));
+                self.records.insert(endpoint.id.clone(), record);
+            }
+        }
+        let known = self.records.keys().cloned().collect();
+        self.state.retain(&known);
+        let backends = &self.spec.backends;
+        self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
+        self.auto.retain(&self.spec.algorithm, now);
+        self.apply_rules();
+        self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
+        self.balancer()
+    }
+
+    /// Looks at what was learned since, and makes another balancer if that makes a difference. To be called every 100 ms to
+    /// 1 s, and soon after [`PoolState::is_urgent`] says so. O(n); `rng` spreads the times of ejections.
+    pub fn tick(&mut self, now: Time, rng: &mut impl Rng) -> Option<Balancer> {
+        self.state.clear_urgent();
+        self.update_mean();
+        self.tick_ejections(now, rng);
+        self.tick_load(now);
+        self.tick_adaptive(now);
+        self.tick_auto(now);
+        self.tick_locality(now);
+        let plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
+        if plan.resembles(&self.plan, TOLERANCE) {
+            return None;
+        }
+        if plan.algorithm != self.plan.algorithm {
+            self.plan.algorithm = plan.algorithm.clone();
+            self.apply_rules();
+        }
+        self.plan = plan;
+        Some(self.balancer())
+    }
+
+    /// A balancer as the last change left it.
+    #[must_use]
+    pub fn balancer(&self) -> Balancer {
+        Balancer::from_plan(&self.plan, &self.state)
+    }
+
+    /// A balancer of the same pool with another algorithm, for requests that name their own. Auto stands for what it stands for.
+    #[must_use]
+    pub fn balancer_with(&self, algorithm: &Algorithm, now: Time) -> Balancer {
+        let mut spec = self.spec.clone();
+        spec.algorithm = algorithm.clone();
+        let tuning = self.tuning_for(&spec, now);
+        Balancer::from_plan(&Plan::new(&spec, &self.state, &tuning), &self.state)
+    }
+
+    /// An active check of an endpoint passed: if it was ejected, it comes back, with slow start. Whether it was; the next
+    /// [`Tuner::tick`] makes the balancer.
+    pub fn check_passed(&mut self, id: &EndpointId, now: Time) -> bool {
+        self.records.get_mut(id).is_some_and(|record| record.readmit(now))
+    }
+
+    /// The pool as it is configured.
+    #[must_use]
+    pub const fn spec(&self) -> &PoolSpec {
+        &self.spec
+    }
+
+    /// The state that it and all its balancers share.
+    #[must_use]
+    pub const fn state(&self) -> &Arc<PoolState> {
+        &self.state
+    }
+
+    fn tuning(&self, now: Time) -> Tuning {
+        self.tuning_for(&self.spec, now)
+    }
+
+    fn tuning_for(&self, spec: &PoolSpec, now: Time) -> Tuning {
+        let chosen = matches!(spec.algorithm, Algorithm::Auto(_)).then(|| self.auto.active()).flatten();
+        let algorithm = chosen.as_ref().unwrap_or(&spec.algorithm);
+        let mut tuning = Tuning { kept: self.kept.clone(), ..Tuning::default() };
+        self.slow_start(spec, algorithm, now, &mut tuning.factors);
+        match algorithm {
+            Algorithm::WeightedByLoad(parameters) => self.load_factors(parameters, now, &mut tuning.factors),
+            Algorithm::Adaptive(_) => self.adaptive_factors(&mut tuning.factors),
+            _ => {}
+        }
+        if spec.ejection.is_some() {
+            tuning.standings = self.standings();
+        }
+        tuning.chosen = chosen;
+        tuning
+    }
+
+    fn standings(&self) -> HashMap<EndpointId, plan::Standing> {
+        let standing = |(id, record): (&EndpointId, &Record)| Some((id.clone(), record.ejection.standing()?));
+        self.records.iter().filter_map(standing).collect()
+    }
+
+    /// The algorithm in use.
+    fn algorithm(&self) -> &Algorithm {
+        if matches!(self.spec.algorithm, Algorithm::Auto(_)) {
+            &self.plan.algorithm
+        } else {
+            &self.spec.algorithm
+        }
+    }
+
+    /// Tells the endpoints' state how to learn.
+    fn apply_rules(&self) {
+        let rules = self.state.rules();
+        let seconds = |span: Duration| crate::time::nanos_f64(span);
+        match self.algorithm() {
+            Algorithm::LeastResponseTime(parameters) => {
+                rules.decay.store(seconds(parameters.decay));
+                rules.error_penalty.store(seconds(parameters.error_penalty));
+            }
+            Algorithm::Prequal(parameters) => rules.error_penalty.store(seconds(parameters.error_penalty)),
+            Algorithm::WeightedByLoad(parameters) => {
+                rules.metrics.store(Arc::new(parameters.metrics.clone()))
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves the pool's mean latency toward that of the answers since the last tick, by request.
+    fn update_mean(&mut self) {
+        let mut new = Seen::default();
+        for record in self.records.values_mut() {
+            let seen = record.state.seen();
+            let since = seen.since(record.seen);
+            record.seen = seen;
+            new.measured += since.measured;
+            new.latency_nanos += since.latency_nanos;
+        }
+        if let Some(mean) = mean_nanos(new) {
+            let old = self.state.rules().mean_latency.load();
+            let mean = if old > 0.0 { old + MEAN_SHARE * (mean - old) } else { mean };
+            self.state.rules().mean_latency.store(mean);
+        }
+    }
+
+    /// A backend's endpoints with their records.
+    fn members<'a>(&'a self, endpoints: &'a [Endpoint]) -> impl Iterator<Item = (&'a Endpoint, &'a Record)> {
+        endpoints.iter().filter_map(|endpoint| Some((endpoint, self.records.get(&endpoint.id)?)))
+    }
+}
+
+impl Record {
+    fn new(state: Arc<EndpointState>) -> Self {
+        let seen = state.seen();
+        Self {
+            seen,
+            ejection: ejection::Record::new(seen),
+            load: load::Record::new(seen),
+            adaptive: adaptive::Record::new(seen),
+            auto: auto::Record::new(seen),
+            state,
+        }
+    }
+}
+
+/// Mean latency of the answers.
+#[expect(clippy::cast_precision_loss, reason = "a part in 2^53 does not matter")]
+fn mean_nanos(seen: Seen) -> Option<f64> {
+    (seen.measured > 0).then(|| seen.latency_nanos as f64 / seen.measured as f64)
+}

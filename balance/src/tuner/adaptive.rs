@@ -1,0 +1,155 @@
+//! Weights that follow what is seen: each step moves an endpoint's factor against its excess over its backend's mean, until
+//! all are alike or a bound is reached.
+
+use std::collections::HashMap;
+
+use super::{Record as EndpointRecord, Tuner, mean_nanos};
+use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, state::Seen};
+
+/// Part of the excess that a step takes back.
+const GAIN: f64 = 0.5;
+/// Largest excess that a step looks at, as a logarithm: it changes a factor by 1.42 at most.
+const MAX_EXCESS: f64 = 0.7;
+/// Part of the way back to the configured weight that a step without data goes.
+const FORGET: f64 = 0.5;
+const SIGNALS: usize = 5;
+
+/// What is known of one endpoint.
+#[derive(Debug)]
+pub(super) struct Record {
+    factor: f64,
+    smoothed: [Option<f64>; SIGNALS],
+    seen: Seen,
+}
+
+impl Record {
+    pub(super) const fn new(seen: Seen) -> Self {
+        Self { factor: 1.0, smoothed: [None; SIGNALS], seen }
+    }
+}
+
+impl Tuner {
+    pub(super) fn tick_adaptive(&mut self, now: Time) {
+        let Algorithm::Adaptive(parameters) = self.algorithm().clone() else { return };
+        if self.clocks.adaptive.over(parameters.interval, now).is_none() {
+            return;
+        }
+        let weights: HashMap<_, _> = self
+            .spec
+            .backends
+            .iter()
+            .flat_map(|backend| &backend.endpoints)
+            .map(|endpoint| (&endpoint.id, f64::from(endpoint.weight.max(1))))
+            .collect();
+        for (id, record) in &mut self.records {
+            record.measure(&parameters, weights.get(id).copied().unwrap_or(1.0), now);
+        }
+        for backend in 0..self.spec.backends.len() {
+            self.step(backend, &parameters);
+        }
+    }
+
+    /// Moves the factors of a backend's endpoints.
+    fn step(&mut self, backend: usize, parameters: &Adaptive) {
+        let members: Vec<_> = self.members(&self.spec.backends[backend].endpoints).collect();
+        let means: Vec<_> = parameters
+            .signals
+            .iter()
+            .filter_map(|signal| {
+                let values = members.iter().filter_map(|(_, record)| record.adaptive.smoothed[slot(*signal)]);
+                Some((*signal, mean(values)?))
+            })
+            .collect();
+        let excesses: Vec<_> = members
+            .iter()
+            .map(|(endpoint, record)| (endpoint.id.clone(), record.adaptive.excess(&means)))
+            .collect();
+        let still = parameters.hysteresis.max(0.0).ln_1p();
+        let (min, max) = (parameters.min.clamp(1e-3, 1.0), parameters.max.clamp(1.0, 1e3));
+        for (id, excess) in excesses {
+            let Some(record) = self.records.get_mut(&id) else { continue };
+            let factor = &mut record.adaptive.factor;
+            *factor = match excess {
+                None if (*factor - 1.0).abs() < 0.01 => 1.0,
+                None => *factor + FORGET * (1.0 - *factor),
+                Some(excess) if excess.abs() <= still => *factor,
+                Some(excess) => *factor * (-GAIN * excess.clamp(-MAX_EXCESS, MAX_EXCESS)).exp(),
+            }
+            .clamp(min, max);
+        }
+    }
+
+    pub(super) fn adaptive_factors(&self, factors: &mut HashMap<EndpointId, f64>) {
+        for (id, record) in &self.records {
+            if record.adaptive.factor.to_bits() != 1_f64.to_bits() {
+                *factors.entry(id.clone()).or_insert(1.0) *= record.adaptive.factor;
+            }
+        }
+    }
+}
+
+impl EndpointRecord {
+    /// Smooths what is seen now into what was.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests")]
+    fn measure(&mut self, parameters: &Adaptive, weight: f64, now: Time) {
+        let seen = self.state.seen();
+        let since = seen.since(self.adaptive.seen);
+        self.adaptive.seen = seen;
+        // What is older than a few steps says nothing of now.
+        let max_age = parameters.interval.saturating_mul(3);
+        let reported = self.state.reported().filter(|reported| now.since(reported.at) <= max_age);
+        let in_flight = self.state.in_flight();
+        for signal in &parameters.signals {
+            let value = match signal {
+                AdaptiveSignal::Cpu => reported.and_then(|reported| reported.cpu),
+                AdaptiveSignal::Memory => reported.and_then(|reported| reported.memory),
+                AdaptiveSignal::InFlight => {
+                    (since.judged > 0 || in_flight > 0).then_some(in_flight as f64 / weight)
+                }
+                AdaptiveSignal::ResponseTime => mean_nanos(since),
+                AdaptiveSignal::ErrorRate => {
+                    (since.judged > 0).then(|| since.failures as f64 / since.judged as f64)
+                }
+            };
+            let smoothed = &mut self.adaptive.smoothed[slot(*signal)];
+            let part = parameters.smoothing.clamp(0.01, 1.0);
+            *smoothed = value.map(|value| smoothed.map_or(value, |old| old + part * (value - old)));
+        }
+    }
+}
+
+impl Record {
+    /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any.
+    fn excess(&self, means: &[(AdaptiveSignal, f64)]) -> Option<f64> {
+        let excess = |(signal, mean): &(AdaptiveSignal, f64)| {
+            let value = self.smoothed[slot(*signal)]?;
+            let floor = floor(*signal).max(mean * 0.1);
+            Some(((floor + value) / (floor + mean)).ln())
+        };
+        mean(means.iter().filter_map(excess))
+    }
+}
+
+const fn slot(signal: AdaptiveSignal) -> usize {
+    match signal {
+        AdaptiveSignal::Cpu => 0,
+        AdaptiveSignal::Memory => 1,
+        AdaptiveSignal::InFlight => 2,
+        AdaptiveSignal::ResponseTime => 3,
+        AdaptiveSignal::ErrorRate => 4,
+    }
+}
+
+/// Differences far below this are noise: utilizations and rates, requests, nanoseconds.
+const fn floor(signal: AdaptiveSignal) -> f64 {
+    match signal {
+        AdaptiveSignal::Cpu | AdaptiveSignal::Memory | AdaptiveSignal::ErrorRate => 0.05,
+        AdaptiveSignal::InFlight => 1.0,
+        AdaptiveSignal::ResponseTime => 100_000.0,
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}

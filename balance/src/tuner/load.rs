@@ -1,0 +1,102 @@
+//! Weights from reported load (gRFC A58).
+
+use std::{collections::HashMap, time::Duration};
+
+use super::Tuner;
+use crate::{Algorithm, EndpointId, Time, WeightedByLoad, state::Seen};
+
+/// What is known of one endpoint's reports.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Since when there have been reports without a gap.
+    since: Option<Time>,
+    /// Requests and errors per second as seen here, for endpoints that report none.
+    rates: Option<(f64, f64)>,
+    seen: Seen,
+    /// As of the last computation.
+    weight: Option<f64>,
+}
+
+impl Record {
+    pub(super) const fn new(seen: Seen) -> Self {
+        Self { since: None, rates: None, seen, weight: None }
+    }
+}
+
+/// When rates were last derived.
+#[derive(Debug, Default)]
+pub(super) struct Derived {
+    parameters: WeightedByLoad,
+}
+
+impl Tuner {
+    /// Follows the reports whatever the algorithm, so that a change to it finds them.
+    pub(super) fn tick_load(&mut self, now: Time) {
+        if let Algorithm::WeightedByLoad(parameters) = self.algorithm() {
+            self.load.parameters = parameters.clone();
+        }
+        let interval = self.load.parameters.update.max(Duration::from_millis(100));
+        let Some(passed) = self.clocks.load.over(interval, now) else { return };
+        for record in self.records.values_mut() {
+            let seen = record.state.seen();
+            let since = seen.since(record.load.seen);
+            record.load.seen = seen;
+            if since.judged > 0 {
+                record.load.rates = Some(rates(since, passed));
+            }
+            let reported = record.state.reported();
+            let Some(reported) =
+                reported.filter(|each| now.since(each.at) <= self.load.parameters.expiration)
+            else {
+                record.load.since = None;
+                record.load.weight = None;
+                continue;
+            };
+            let began = *record.load.since.get_or_insert(reported.at);
+            let usable = now.since(began) >= self.load.parameters.blackout;
+            let derived = record.load.rates;
+            let qps = reported.requests_per_second.or(derived.map(|(requests, _)| requests));
+            // Errors seen here go with requests seen here only.
+            let seen_here = derived.filter(|_| reported.requests_per_second.is_none());
+            let eps = reported.errors_per_second.or(seen_here.map(|(_, errors)| errors)).unwrap_or(0.0);
+            let weight = qps.zip(reported.utilization).filter(|_| usable);
+            record.load.weight = weight.and_then(|(qps, utilization)| {
+                let weight = qps / (utilization + eps / qps * self.load.parameters.error_penalty.max(0.0));
+                (weight.is_finite() && weight > 0.0).then_some(weight)
+            });
+        }
+    }
+
+    /// Each endpoint's weight beside the mean of those that have one; nothing with fewer than two of them.
+    pub(super) fn load_factors(
+        &self,
+        parameters: &WeightedByLoad,
+        now: Time,
+        factors: &mut HashMap<EndpointId, f64>,
+    ) {
+        let fresh = |record: &super::Record| {
+            let reported = record.state.reported()?;
+            record.load.weight.filter(|_| now.since(reported.at) <= parameters.expiration)
+        };
+        for backend in &self.spec.backends {
+            let members = || self.members(&backend.endpoints);
+            let weights: Vec<_> = members().filter_map(|(_, record)| fresh(record)).collect();
+            if weights.len() < 2 {
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
+            let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+            for (endpoint, record) in members() {
+                if let Some(weight) = fresh(record) {
+                    *factors.entry(endpoint.id.clone()).or_insert(1.0) *= weight / mean;
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests")]
+fn rates(since: Seen, passed: Duration) -> (f64, f64) {
+    let seconds = passed.as_secs_f64().max(1e-3);
+    (since.judged as f64 / seconds, since.failures as f64 / seconds)
+}
