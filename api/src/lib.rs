@@ -3,6 +3,7 @@
 //! Here because both sides must agree to the letter: the schema, the defaults, the canonical form and its hash. There is
 //! no I/O in this crate, and nothing in it knows how a pool is carried out.
 
+mod balance;
 pub mod channel;
 pub mod duration;
 pub mod labels;

@@ -171,7 +171,10 @@ spec:
             &MANIFEST.replace("127.0.0.1", "nowhere"),
             &["line 10: spec.backends[0].addresses[0].address: address must be an IPv4 or IPv6 address"],
         );
-        check(&MANIFEST.replace("name: shop", "name: Shop"), &["line 1: metadata.name must be a DNS-1035 label"]);
+        check(
+            &MANIFEST.replace("name: shop", "name: Shop"),
+            &["line 1: metadata.name must be a DNS-1035 label"],
+        );
         check(&format!("{MANIFEST}  algorithm: {{type: Best}}\n"), &["line 11: spec.algorithm.type: "]);
         check(&MANIFEST.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
         check("a: [\n", &["line "]);
@@ -189,7 +192,8 @@ spec:
             &["line 11: spec.timeouts.connect: connect must be from 1ms to 1m"],
         );
         check(
-            &MANIFEST.replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
+            &MANIFEST
+                .replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
             &["line 7: spec.listeners: two listeners have the same port"],
         );
     }

@@ -19,7 +19,15 @@ use crate::{
 /// Members of a pool's document that have the form of its spec.
 const SHARED: [&str; 5] = ["algorithm", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
 
+/// The members of a pool's document that have the form of its spec.
+#[must_use]
+pub fn shared(document: &Value) -> Value {
+    let members = SHARED.iter().filter_map(|name| Some(((*name).to_owned(), document.get(name)?.clone())));
+    Value::Object(members.collect())
+}
+
 /// What is wrong with the members of a pool's document that have the form of its spec; nothing if it can be carried out.
+/// Takes about a millisecond.
 #[must_use]
 pub fn check(document: &Value) -> Vec<Rejection> {
     let mut spec = json!({
@@ -128,7 +136,6 @@ impl Segment {
     }
 }
 
-
 impl ObjectSchema {
     fn of<T: CustomResourceExt>() -> Self {
         let crd = crd::<T>();
@@ -215,7 +222,6 @@ fn unknown_fields(
         _ => {}
     }
 }
-
 
 #[cfg(test)]
 mod tests {

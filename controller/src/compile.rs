@@ -6,14 +6,8 @@ use std::{
 };
 
 use evenkeel_api::{
-    channel::{
-        AlgorithmDocument, BackendDocument, HealthCheckDocument, HttpCheckDocument, ListenerDocument,
-        PoolDocument, StatusRange, TimeoutsDocument,
-    },
-    object::{
-        ActiveHealthCheck, ActiveHealthCheckType, Algorithm, AlgorithmType, BalancerPoolSpec, ProxyClassSpec,
-        Timeouts,
-    },
+    channel::{BackendDocument, ListenerDocument, PoolDocument},
+    object::{BalancerPoolSpec, ProxyClassSpec},
 };
 
 use crate::{
@@ -84,9 +78,11 @@ pub fn compile(
         generation: good.generation,
         listeners,
         backends,
-        algorithm: algorithm(&spec.algorithm),
-        health_check: spec.health_check.as_ref().and_then(|check| check.active.as_ref()).map(health_check),
-        timeouts: timeouts(&spec.timeouts),
+        algorithm: spec.algorithm.clone(),
+        health_check: spec.health_check.clone(),
+        slow_start: spec.slow_start.clone(),
+        session_affinity: spec.session_affinity.clone(),
+        timeouts: spec.timeouts,
         trusted_cidrs: good.class.trusted_cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
     };
     Compiled { document, problems }
@@ -103,53 +99,4 @@ pub fn compile_endpoints(
 ) -> (BTreeMap<String, BackendDocument>, Vec<Problem>) {
     let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &good.spec.backends, own);
     (backends, problems)
-}
-
-fn algorithm(algorithm: &Algorithm) -> AlgorithmDocument {
-    match algorithm.type_ {
-        AlgorithmType::RoundRobin => AlgorithmDocument::RoundRobin {},
-        AlgorithmType::WeightedRoundRobin => AlgorithmDocument::WeightedRoundRobin {},
-        AlgorithmType::Random => AlgorithmDocument::Random {},
-        AlgorithmType::PowerOfTwoChoices => AlgorithmDocument::PowerOfTwoChoices {
-            choices: algorithm.power_of_two_choices.clone().unwrap_or_default().choices,
-        },
-        AlgorithmType::LeastRequest => AlgorithmDocument::LeastRequest {
-            choices: algorithm.least_request.clone().unwrap_or_default().choices,
-        },
-        AlgorithmType::SourceIPHash => AlgorithmDocument::SourceIPHash {},
-    }
-}
-
-fn health_check(check: &ActiveHealthCheck) -> HealthCheckDocument {
-    let http = (check.type_ == ActiveHealthCheckType::Http).then(|| {
-        let http = check.http.clone().unwrap_or_default();
-        let expected_statuses = http.expected_statuses.iter().filter_map(|text| status_range(text)).collect();
-        HttpCheckDocument { path: http.path, expected_statuses }
-    });
-    HealthCheckDocument {
-        http,
-        port: check.port,
-        interval_ms: millis(check.interval),
-        timeout_ms: millis(check.timeout),
-        healthy_threshold: check.healthy_threshold,
-        unhealthy_threshold: check.unhealthy_threshold,
-    }
-}
-
-/// Reads `200` or `200-299`; the schema lets nothing else through.
-fn status_range(text: &str) -> Option<StatusRange> {
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    Some(StatusRange { from: from.parse().ok()?, to: to.parse().ok()? })
-}
-
-fn timeouts(timeouts: &Timeouts) -> TimeoutsDocument {
-    TimeoutsDocument {
-        connect_ms: millis(timeouts.connect),
-        request_ms: millis(timeouts.request),
-        stream_idle_ms: millis(timeouts.stream_idle),
-    }
-}
-
-fn millis(duration: evenkeel_api::Duration) -> u64 {
-    u64::try_from(std::time::Duration::from(duration).as_millis()).unwrap_or(u64::MAX)
 }

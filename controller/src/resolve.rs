@@ -113,10 +113,8 @@ impl Resolver<'_> {
                 continue;
             }
             let weight = static_address.weight;
-            endpoints.insert(
-                address.to_string(),
-                EndpointDocument { address, weight, terminating: false, pod: None },
-            );
+            endpoints
+                .insert(address.to_string(), EndpointDocument { weight, ..EndpointDocument::at(address) });
         }
         endpoints
     }
@@ -201,6 +199,7 @@ impl Resolver<'_> {
             weight: self.weight(endpoint),
             terminating: endpoint.terminating,
             pod: endpoint.pod.as_ref().map(|pod| pod.name.clone()),
+            ready_since: None,
         };
         // The same pod may stand in two slices for a moment: ready wins over terminating, the first over the second.
         let known = endpoints.entry(id).or_insert_with(|| document.clone());

@@ -9,10 +9,9 @@ use std::{
     mem,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use evenkeel_api::channel::{HealthCheckDocument, PoolUid};
+use evenkeel_api::{channel::PoolUid, object::ActiveHealthCheck};
 use rand::Rng as _;
 use tokio::{
     runtime::Handle,
@@ -30,7 +29,7 @@ use crate::{limits, metrics::Metrics, plane::Origin};
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     /// Without one, an endpoint from disk is checked by a connection, until that has opened once.
-    pub(crate) check: Option<HealthCheckDocument>,
+    pub(crate) check: Option<ActiveHealthCheck>,
 }
 
 /// A task that checks an endpoint, until it is dropped.
@@ -109,8 +108,7 @@ impl Checks {
     }
 
     async fn run(&self, subject: &Subject, plan: &Plan, health: &EndpointHealth, number: u64) {
-        let interval =
-            plan.check.as_ref().map_or(limits::DISK_CHECK, |c| Duration::from_millis(c.interval_ms));
+        let interval = plan.check.as_ref().map_or(limits::DISK_CHECK, |check| check.interval.into());
         let mut streak = record::Streak::new(plan.check.as_ref(), number);
         // After the first check a random part of the interval, so that proxies and endpoints do not march in step.
         let mut pause = interval.mul_f64(rand::rng().random_range(0.0..1.0));

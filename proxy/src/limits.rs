@@ -62,6 +62,9 @@ pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
 /// Time between two checks of an endpoint from disk that has no check of its own, and for each to pass.
 pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
+/// Time between two looks at what was learned of the endpoints.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
 /// Endpoints that have series of their own among the metrics.
 pub(crate) const ENDPOINT_SERIES: usize = 1_000;
 /// Connections at once to the port of probes and metrics.

@@ -156,6 +156,8 @@ pub(crate) struct PoolMetrics {
     pub(crate) retries: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
     pub(crate) broken: Tally<&'static str>,
+    /// Reports of load by what became of them.
+    pub(crate) load_reports: Tally<&'static str>,
     made: Tally<(&'static str, u16)>,
 }
 
@@ -169,6 +171,7 @@ impl PoolMetrics {
             endpoint_duration: duration_histogram(),
             retries: Tally::default(),
             broken: Tally::default(),
+            load_reports: Tally::default(),
             made: Tally::default(),
         }
     }

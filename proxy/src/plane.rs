@@ -5,12 +5,17 @@ mod check;
 mod claims;
 mod ledger;
 mod pool;
+mod report;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use evenkeel_api::channel::{EndpointReport, Health, PoolDocument, PoolReport, PoolUid, Rejection};
+use evenkeel_api::channel::{PoolDocument, PoolReport, PoolUid, Rejection};
 use prometheus::proto::MetricFamily;
-use tokio::{sync::Mutex, task::AbortHandle};
+use tokio::{
+    sync::Mutex,
+    task::AbortHandle,
+    time::{self, MissedTickBehavior},
+};
 
 pub use self::claims::SharedPort;
 use self::ledger::Ledger;
@@ -18,8 +23,9 @@ pub use crate::control::Origin;
 use crate::{
     control::Activate,
     health::Checks,
+    limits,
     metrics::{EndpointFigures, PoolFigures},
-    snapshot::{Pool, PoolEndpoint},
+    snapshot::Pool,
     worker::{Shared, Worker},
 };
 
@@ -98,7 +104,7 @@ impl Plane {
     #[must_use]
     pub fn report(&self) -> BTreeMap<PoolUid, PoolReport> {
         let snapshot = self.0.shared.snapshot.load();
-        snapshot.pools.iter().map(|(uid, pool)| (uid.clone(), report(pool))).collect()
+        snapshot.pools.iter().map(|(uid, pool)| (uid.clone(), report::of(pool))).collect()
     }
 
     /// The pools in use.
@@ -122,43 +128,15 @@ impl Plane {
     }
 }
 
-/// Builds pools anew whose endpoints' health has changed.
+/// Builds pools anew whose endpoints' health has changed, or that what was learned of them changes.
 async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
+    let mut ticks = time::interval(limits::TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let changed = checks.changed.take().await;
-        ledger.lock().await.refresh(&changed);
-    }
-}
-
-fn report(pool: &Pool) -> PoolReport {
-    let document = &pool.document;
-    PoolReport {
-        namespace: document.namespace.clone(),
-        name: document.name.clone(),
-        generation: document.generation,
-        requests: pool.metrics.responses(),
-        retries: pool.metrics.retries.sum(),
-        endpoints: pool
-            .endpoints
-            .iter()
-            .map(|endpoint| (endpoint.id.clone(), endpoint_report(endpoint)))
-            .collect(),
-    }
-}
-
-fn endpoint_report(endpoint: &PoolEndpoint) -> EndpointReport {
-    let reason = endpoint.health.reason();
-    EndpointReport {
-        address: endpoint.address.to_string(),
-        backend: endpoint.backend.clone(),
-        pod: endpoint.pod.clone(),
-        weight: endpoint.weight,
-        draining: endpoint.draining,
-        health: if reason.is_none() { Health::Healthy } else { Health::Unhealthy },
-        unhealthy_reason: reason,
-        in_flight: endpoint.state.in_flight(),
-        requests: endpoint.state.requests(),
-        failures: endpoint.state.failures(),
+        tokio::select! {
+            changed = checks.changed.take() => ledger.lock().await.refresh(&changed),
+            _ = ticks.tick() => ledger.lock().await.tick(),
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The life of a request, with all its branches. It takes one snapshot and keeps it.
 
 pub(crate) mod account;
+pub(crate) mod affinity;
 pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod headers;
+pub(crate) mod key;
+mod load;
 pub(crate) mod retry;
 pub(crate) mod route;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use evenkeel_balance::{Outcome, Query, Status};
+use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -21,6 +24,7 @@ use self::{
     error::RequestError,
     forward::{Answer, Failed, Parcel},
     headers::{Host, Journey, Reach},
+    key::KeyBytes,
 };
 use crate::{
     clock,
@@ -98,13 +102,31 @@ async fn carry(
         Ok(Reach::Here) => return respond::options(ending),
         Ok(Reach::On) => {}
     }
+    let wish = Wish::of(pool, &head, &host, connection.peer.ip());
     let trusted = &pool.document.trusted_cidrs;
     let journey = Journey { peer: connection.peer, trusted, host, passage: &pool.passage };
     let named = headers::outgoing(&mut head, journey);
     let body = RequestBody::new(body, named, pool.timeouts.stream_idle);
-    match attempts(connection, pool, Box::new(Parcel::new(head, body))).await {
+    match attempts(connection, pool, &wish, Box::new(Parcel::new(head, body))).await {
         Ok((answer, exchange)) => pass_on(pool, asked, answer, exchange, ending),
         Err(error) => respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
+    }
+}
+
+/// What of a request decides to which endpoint it goes.
+struct Wish {
+    key: Option<KeyBytes>,
+    /// The endpoint of its session.
+    session: Option<EndpointId>,
+}
+
+impl Wish {
+    fn of(pool: &Pool, head: &request::Parts, host: &Host, client: IpAddr) -> Self {
+        let hash = pool.document.algorithm.consistent_hash.as_ref();
+        Self {
+            key: hash.and_then(|hash| key::hash_key(&hash.keys, head, host, client)),
+            session: pool.affinity.as_ref().and_then(|it| it.endpoint(&head.headers)).cloned(),
+        }
     }
 }
 
@@ -129,6 +151,7 @@ fn check(pool: &Pool, head: &mut request::Parts) -> Result<Reach, RequestError> 
 async fn attempts(
     connection: &Connection,
     pool: &Arc<Pool>,
+    wish: &Wish,
     mut parcel: Box<Parcel>,
 ) -> Result<(Answer, Exchange), RequestError> {
     let worker = &connection.worker;
@@ -136,7 +159,13 @@ async fn attempts(
     let mut failure = None;
     loop {
         let client = Some(connection.peer.ip());
-        let query = Query { client, tried: &tried, ..Query::at(clock::now(), worker.index) };
+        let query = Query {
+            client,
+            key: wish.key.as_deref().map(Key::Bytes),
+            affinity: wish.session.as_ref().map(EndpointId::as_str),
+            tried: &tried,
+            ..Query::at(clock::now(), worker.index)
+        };
         let Some(pick) = pool.balancer.pick(&query, &mut rand::rng()) else {
             return Err(failure.unwrap_or(RequestError::NoEndpoint));
         };
@@ -157,7 +186,19 @@ async fn attempts(
                     return Err(RequestError::UnexpectedUpgrade { address });
                 }
                 answer.response.extensions_mut().clear();
-                return Ok((answer, Exchange { address, guard, connections, status, latency }));
+                let headers = answer.response.headers_mut();
+                let load = if pool.reads_load { load::take(headers, &pool.metrics) } else { None };
+                if let Some(affinity) = &pool.affinity
+                    && wish.session.as_ref() != Some(&pick.endpoint.id)
+                    && let Err(error) = affinity.begin(&pick.endpoint.id, headers)
+                {
+                    tracing::error!(%error, "the affinity cookie is no header");
+                }
+                let retry_after = load::retry_after(status, headers);
+                return Ok((
+                    answer,
+                    Exchange { address, guard, connections, status, latency, retry_after, load },
+                ));
             }
             Err(Failed { error, parcel: unsent }) => {
                 if error.origin() == error::Origin::Endpoint {

@@ -1,15 +1,23 @@
 //! What a request sees: the pools as they are at one moment, ready to be routed to and picked from. Immutable; every change
 //! of configuration or health makes a new one, and a request keeps the one that it began with.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use evenkeel_api::channel::{PoolDocument, PoolUid, TimeoutsDocument};
-use evenkeel_balance::{Balancer, EndpointState};
+use evenkeel_api::{
+    channel::{PoolDocument, PoolUid},
+    object,
+};
+use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 
 use crate::{
     health::EndpointHealth,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{headers::Passage, route::Routes},
+    request::{affinity::Affinity, headers::Passage, route::Routes},
 };
 
 /// All pools in use.
@@ -31,10 +39,16 @@ impl Snapshot {
 pub(crate) struct Pool {
     pub(crate) document: Arc<PoolDocument>,
     pub(crate) balancer: Balancer,
+    /// How it is balanced, as of the last tick. Requests do not look at it.
+    pub(crate) tuned: Arc<Mutex<TunerReport>>,
+    /// What keeps clients at their endpoints, if anything.
+    pub(crate) affinity: Option<Arc<Affinity>>,
+    /// Load that endpoints report is read, and kept from clients.
+    pub(crate) reads_load: bool,
     /// What is measured of the endpoints that may be picked, by `Pick::index`.
     pub(crate) picked: Vec<Arc<EndpointMetrics>>,
     /// All endpoints, for reports.
-    pub(crate) endpoints: Vec<PoolEndpoint>,
+    pub(crate) endpoints: Arc<[PoolEndpoint]>,
     pub(crate) timeouts: Timeouts,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
@@ -42,7 +56,7 @@ pub(crate) struct Pool {
 }
 
 /// An endpoint as a report shows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PoolEndpoint {
     pub(crate) id: String,
     pub(crate) address: SocketAddr,
@@ -66,12 +80,12 @@ pub(crate) struct Timeouts {
     pub(crate) stream_idle: Duration,
 }
 
-impl From<TimeoutsDocument> for Timeouts {
-    fn from(document: TimeoutsDocument) -> Self {
+impl From<object::Timeouts> for Timeouts {
+    fn from(timeouts: object::Timeouts) -> Self {
         Self {
-            connect: Duration::from_millis(document.connect_ms),
-            request: Duration::from_millis(document.request_ms),
-            stream_idle: Duration::from_millis(document.stream_idle_ms),
+            connect: timeouts.connect.into(),
+            request: timeouts.request.into(),
+            stream_idle: timeouts.stream_idle.into(),
         }
     }
 }

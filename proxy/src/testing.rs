@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_api::channel::{
-    AlgorithmDocument, BackendDocument, EndpointDocument, ListenerDocument, PoolDocument, TimeoutsDocument,
+use evenkeel_api::{
+    channel::{BackendDocument, EndpointDocument, ListenerDocument, PoolDocument},
+    object::{Algorithm, AlgorithmType},
 };
 
 /// The pool `shop/checkout` at `port`, round robin over `endpoints`.
 pub(crate) fn document(port: u16, endpoints: &[&str]) -> PoolDocument {
     let endpoint = |address: &&str| {
         let address = address.parse().unwrap();
-        (
-            (*address_text(&address)).to_owned(),
-            EndpointDocument { address, weight: 1, terminating: false, pod: None },
-        )
+        ((*address_text(&address)).to_owned(), EndpointDocument::at(address))
     };
     let backend = BackendDocument { weight: 1, endpoints: endpoints.iter().map(endpoint).collect() };
     PoolDocument {
@@ -22,10 +20,8 @@ pub(crate) fn document(port: u16, endpoints: &[&str]) -> PoolDocument {
         generation: 1,
         listeners: BTreeMap::from([("web".to_owned(), ListenerDocument { port, hostnames: vec![] })]),
         backends: BTreeMap::from([("all".to_owned(), backend)]),
-        algorithm: AlgorithmDocument::RoundRobin {},
-        health_check: None,
-        timeouts: TimeoutsDocument::default(),
-        trusted_cidrs: vec![],
+        algorithm: Algorithm { type_: AlgorithmType::RoundRobin, ..Algorithm::default() },
+        ..PoolDocument::default()
     }
 }
 

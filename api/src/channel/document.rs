@@ -40,7 +40,7 @@ pub struct SnapshotPatch {
 }
 
 /// All that a proxy needs to know of a pool.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolDocument {
     /// Namespace of the pool.
@@ -118,6 +118,14 @@ pub struct EndpointDocument {
     /// Seconds since the Unix epoch at which the pod became ready, where slow start asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<i64>,
+}
+
+impl EndpointDocument {
+    /// An endpoint of weight 1 that is no pod.
+    #[must_use]
+    pub const fn at(address: SocketAddr) -> Self {
+        Self { address, weight: 1, terminating: false, pod: None, ready_since: None }
+    }
 }
 
 const fn one() -> u32 {

@@ -83,8 +83,32 @@ pub struct PoolReport {
     pub requests: u64,
     /// Requests sent a second time, to another endpoint.
     pub retries: u64,
+    /// The algorithm in use: the pool's, or the one that Auto has chosen.
+    pub algorithm: String,
+    /// What Auto goes by, if it is the pool's algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoReport>,
+    /// Backends whose requests go to all endpoints, for too few are healthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub panicking: Vec<String>,
     /// Endpoints by identity.
     pub endpoints: BTreeMap<String, EndpointReport>,
+}
+
+/// A choice of Auto.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoReport {
+    /// Seconds since it was made.
+    pub seconds_ago: u64,
+    /// Why, in words.
+    pub reason: String,
+    /// How much the endpoints differ, lastingly: standard deviation of the logarithm of what each is capable of.
+    pub spread: f64,
+    /// Part of the endpoints that report their load, from 0 to 1.
+    pub reporting: f64,
+    /// The score of each algorithm that may be chosen and can be used now; lower is better.
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// What a proxy knows of an endpoint.
@@ -98,8 +122,10 @@ pub struct EndpointReport {
     /// Name of the pod, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Weight among the endpoints of its backend.
+    /// Weight among the endpoints of its backend, as configured.
     pub weight: u32,
+    /// Weight with all that adapts it; 0 if it takes no new requests.
+    pub effective_weight: f64,
     /// Terminating, or of weight 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
@@ -108,12 +134,32 @@ pub struct EndpointReport {
     /// Why the last check failed, while unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhealthy_reason: Option<String>,
+    /// Why it takes no requests, or few, because of how it answered them; absent if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<EjectionReport>,
+    /// Smoothed response time in milliseconds, as far as it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_time_ms: Option<f64>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Requests sent, retries included.
     pub requests: u64,
     /// Requests that failed at the endpoint: no connection, no response, or a status of 500 and above.
     pub failures: u64,
+}
+
+/// Why an endpoint was taken out by passive health checks.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EjectionReport {
+    /// Seconds since then; absent on probation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_ago: Option<u64>,
+    /// Seconds until it is tried again; absent on probation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// Why, as a word.
+    pub reason: String,
 }
 
 /// Health of an endpoint at a proxy.

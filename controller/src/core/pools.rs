@@ -9,6 +9,7 @@ use std::{
 use evenkeel_api::{
     channel::{ListenerDocument, PoolDocument, PoolText, PoolUid},
     object::{BalancerPoolStatus, reason},
+    schema,
 };
 
 use super::{Core, Role};
@@ -347,5 +348,5 @@ fn published_ports(index: &Index) -> BTreeMap<String, BTreeSet<(PoolUid, u16)>> 
 }
 
 fn text(document: &PoolDocument) -> Option<PoolText> {
-    serde_json::to_value(document).and_then(|value| PoolText::new(&value)).ok()
+    PoolText::new(&schema::sparse(document)).ok()
 }

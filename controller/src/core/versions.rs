@@ -229,7 +229,7 @@ impl Core {
 }
 
 fn published(document: &PoolDocument) -> Option<PublishedPool> {
-    let text = serde_json::to_value(document).and_then(|value| PoolText::new(&value)).ok()?;
+    let text = PoolText::new(&evenkeel_api::schema::sparse(document)).ok()?;
     Some(PublishedPool { text, generation: document.generation })
 }
 

@@ -9,9 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_api::channel::{
-    Acknowledgement, PoolDocument, PoolReport, PoolText, PoolUid, PoolsReport, ReceivedSnapshot, Rejection,
-    SnapshotDocument, SnapshotPatch, merge, snapshot_hash,
+use evenkeel_api::{
+    channel::{
+        Acknowledgement, PoolDocument, PoolReport, PoolText, PoolUid, PoolsReport, ReceivedSnapshot,
+        Rejection, SnapshotDocument, SnapshotPatch, merge, snapshot_hash,
+    },
+    schema,
 };
 use serde_json::Value;
 
@@ -95,7 +98,9 @@ pub struct Received {
 #[derive(Clone, Debug)]
 struct Pool {
     text: PoolText,
-    parsed: Result<Arc<PoolDocument>, Rejection>,
+    parsed: Result<Arc<PoolDocument>, Vec<Rejection>>,
+    /// What was held to the rules of the spec; those take longer than to parse.
+    shared: Value,
     active: Option<Version>,
     rejections: Vec<Rejection>,
 }
@@ -241,7 +246,7 @@ impl Received {
     pub fn again(&self) -> Candidate {
         let mut next = self.clone();
         for pool in next.pools.values_mut() {
-            pool.rejections = pool.parsed.as_ref().err().cloned().into_iter().collect();
+            pool.rejections = pool.parsed.as_ref().err().cloned().unwrap_or_default();
         }
         Candidate::new(next)
     }
@@ -324,18 +329,20 @@ impl Received {
     fn pool(&self, uid: PoolUid, value: &Value) -> Result<(PoolUid, Pool), Refusal> {
         let text = canonical(&uid, value)?;
         let old = self.pools.get(&uid);
+        let shared = schema::shared(value);
         let parsed = match old {
             Some(old) if old.text == text => old.parsed.clone(),
-            _ => parse(value),
+            Some(old) if old.parsed.is_ok() && old.shared == shared => parse(value),
+            _ => fitting(&shared).and_then(|()| parse(value)),
         };
         let active = old.and_then(|old| old.active.clone());
-        let rejections = parsed.as_ref().err().cloned().into_iter().collect();
-        Ok((uid, Pool { text, parsed, active, rejections }))
+        let rejections = parsed.as_ref().err().cloned().unwrap_or_default();
+        Ok((uid, Pool { text, parsed, shared, active, rejections }))
     }
 
     fn next(&self, position: (u64, u64), hash: String, mut pools: BTreeMap<PoolUid, Pool>) -> Candidate {
         for pool in pools.values_mut() {
-            pool.rejections = pool.parsed.as_ref().err().cloned().into_iter().collect();
+            pool.rejections = pool.parsed.as_ref().err().cloned().unwrap_or_default();
         }
         let source = if position.0 == 0 { Source::Follower } else { Source::Leader };
         Candidate::new(Self { source, position, fence: self.fence.max(position.0), hash, pools })
@@ -403,10 +410,21 @@ fn version(uid: &str, value: &Value) -> Result<Option<Version>, Refusal> {
     Ok(parse(value).ok().map(|document| Version { text, document }))
 }
 
-fn parse(value: &Value) -> Result<Arc<PoolDocument>, Rejection> {
-    serde_path_to_error::deserialize(value).map(Arc::new).map_err(|error| Rejection {
-        field: error.path().to_string(),
-        message: format!("{}; a newer controller may say what this proxy does not know", error.inner()),
+/// What members of a document say that a newer controller may mean.
+const NEWER: &str = "a newer controller may say what this proxy does not know";
+
+fn fitting(shared: &Value) -> Result<(), Vec<Rejection>> {
+    let mut found = schema::check(shared);
+    for rejection in &mut found {
+        rejection.message.push_str(&format!("; {NEWER}"));
+    }
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+fn parse(value: &Value) -> Result<Arc<PoolDocument>, Vec<Rejection>> {
+    serde_path_to_error::deserialize(value).map(Arc::new).map_err(|error| {
+        let field = error.path().to_string();
+        vec![Rejection { field, message: format!("{}; {NEWER}", error.inner()) }]
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use evenkeel_api::channel::{HealthCheckDocument, HttpCheckDocument};
+use evenkeel_api::object::{ActiveHealthCheck, ActiveHealthCheckType, HttpHealthCheck};
 use http::{
     HeaderValue, Request, StatusCode, Uri,
     header::{CONNECTION, HOST, USER_AGENT},
@@ -36,25 +36,23 @@ pub(super) enum CheckError {
 
 /// Checks an endpoint once.
 pub(super) async fn probe(plan: &Plan) -> Result<(), CheckError> {
-    let timeout = plan.check.as_ref().map_or(limits::DISK_CHECK, timeout);
+    let timeout = plan.check.as_ref().map_or(limits::DISK_CHECK, |check| check.timeout.into());
     let checked = async {
         let port = plan.check.as_ref().and_then(|check| check.port).unwrap_or(plan.address.port());
         let address = SocketAddr::new(plan.address.ip(), port);
         let stream = TcpStream::connect(address).await.map_err(CheckError::Connect)?;
-        match plan.check.as_ref().and_then(|check| check.http.as_ref()) {
-            Some(check) => ask(stream, address, check).await,
-            None => Ok(()),
+        match &plan.check {
+            Some(ActiveHealthCheck { type_: ActiveHealthCheckType::Http, http, .. }) => {
+                ask(stream, address, &http.clone().unwrap_or_default()).await
+            }
+            _ => Ok(()),
         }
     };
     // An elapsed time-out knows nothing more.
     time::timeout(timeout, checked).await.unwrap_or(Err(CheckError::Timeout(timeout)))
 }
 
-const fn timeout(check: &HealthCheckDocument) -> Duration {
-    Duration::from_millis(check.timeout_ms)
-}
-
-async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpCheckDocument) -> Result<(), CheckError> {
+async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpHealthCheck) -> Result<(), CheckError> {
     let uri: Uri = check.path.parse().map_err(http::Error::from)?;
     let request = Request::get(uri)
         .header(HOST, address.to_string())
@@ -65,7 +63,7 @@ async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpCheckDocument) 
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
-        if !check.expected_statuses.iter().any(|range| (range.from..=range.to).contains(&status)) {
+        if !check.expected_statuses.iter().any(|range| takes(range, status)) {
             return Err(CheckError::Status(response.status()));
         }
         let mut body = response.into_body();
@@ -79,6 +77,13 @@ async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpCheckDocument) 
         Ok(())
     };
     beside(exchange, connection).await
+}
+
+/// Whether `200` or `200-299` takes a status. The schema lets nothing else through.
+fn takes(range: &str, status: u16) -> bool {
+    let (from, to) = range.split_once('-').unwrap_or((range, range));
+    let bound = |text: &str| text.parse::<u16>().ok();
+    bound(from).zip(bound(to)).is_some_and(|(from, to)| (from..=to).contains(&status))
 }
 
 /// The result of `exchange`, while `connection` is driven in the same task, and ends with it.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use evenkeel_api::channel::HealthCheckDocument;
+use evenkeel_api::object::ActiveHealthCheck;
 
 /// What is known of an endpoint's health. Survives pushes.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) struct Streak {
 
 impl Streak {
     /// Without a check of the pool's own, one result is enough. `checker` is what [`EndpointHealth::supersede`] gave.
-    pub(super) fn new(check: Option<&HealthCheckDocument>, checker: u64) -> Self {
+    pub(super) fn new(check: Option<&ActiveHealthCheck>, checker: u64) -> Self {
         let (healthy_threshold, unhealthy_threshold) =
             check.map_or((1, 1), |check| (check.healthy_threshold, check.unhealthy_threshold));
         Self { passed: 0, failed: 0, healthy_threshold, unhealthy_threshold, checker }

@@ -36,6 +36,9 @@ pub(super) fn of_pools(
             pools,
             |pool| pool.metrics.broken.all(),
         ),
+        tallied("evenkeel_load_reports_total", "Reports of load by endpoints.", pools, |pool| {
+            pool.metrics.load_reports.all()
+        }),
         made(pools, poolless),
     ];
     families.extend(of_endpoints(pools));

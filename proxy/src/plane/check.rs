@@ -1,32 +1,13 @@
-//! What a pool's document must fulfil beyond its types, so that nothing later can fail on it.
+//! What a pool's document must fulfil beyond its types and the rules that it shares with the pool's spec, so that nothing
+//! later can fail on it.
 
-use evenkeel_api::channel::{AlgorithmDocument, HealthCheckDocument, PoolDocument, Rejection};
-use http::uri::PathAndQuery;
+use evenkeel_api::channel::{PoolDocument, Rejection};
 
 /// What is wrong with a document, each with the field and the way out; nothing if it can be carried out.
 pub(super) fn check(document: &PoolDocument) -> Vec<Rejection> {
     let mut found = Vec::new();
     listeners(document, &mut found);
     backends(document, &mut found);
-    match document.algorithm {
-        AlgorithmDocument::PowerOfTwoChoices { choices } | AlgorithmDocument::LeastRequest { choices }
-            if choices < 2 =>
-        {
-            found.push(rejection("algorithm.choices", "must be at least 2"));
-        }
-        _ => {}
-    }
-    if let Some(check) = &document.health_check {
-        health_check(check, &mut found);
-    }
-    let timeouts = &document.timeouts;
-    for (field, millis) in [
-        ("timeouts.connectMs", timeouts.connect_ms),
-        ("timeouts.requestMs", timeouts.request_ms),
-        ("timeouts.streamIdleMs", timeouts.stream_idle_ms),
-    ] {
-        duration(field, millis, &mut found);
-    }
     found
 }
 
@@ -67,39 +48,6 @@ fn backends(document: &PoolDocument, found: &mut Vec<Rejection>) {
                 found.push(rejection(field, format!("nobody can listen at {}", endpoint.address)));
             }
         }
-    }
-}
-
-fn health_check(check: &HealthCheckDocument, found: &mut Vec<Rejection>) {
-    duration("healthCheck.intervalMs", check.interval_ms, found);
-    duration("healthCheck.timeoutMs", check.timeout_ms, found);
-    for (field, threshold) in [
-        ("healthCheck.healthyThreshold", check.healthy_threshold),
-        ("healthCheck.unhealthyThreshold", check.unhealthy_threshold),
-    ] {
-        if threshold == 0 {
-            found.push(rejection(field, "must be at least 1"));
-        }
-    }
-    if check.port == Some(0) {
-        found.push(rejection("healthCheck.port", "must be from 1 to 65535"));
-    }
-    let Some(http) = &check.http else { return };
-    if !http.path.starts_with('/') || PathAndQuery::try_from(http.path.as_str()).is_err() {
-        found.push(rejection("healthCheck.http.path", format!("{:?} is not a path", http.path)));
-    }
-    if http.expected_statuses.is_empty() || http.expected_statuses.iter().any(|range| range.from > range.to) {
-        let message = "must hold a range whose lowest status is not above its highest, or no check can pass";
-        found.push(rejection("healthCheck.http.expectedStatuses", message));
-    }
-}
-
-/// A year is as good as for ever, and can be added to any time without overflow.
-const MAX_MILLIS: u64 = 366 * 24 * 3_600_000;
-
-fn duration(field: &str, millis: u64, found: &mut Vec<Rejection>) {
-    if !(1..=MAX_MILLIS).contains(&millis) {
-        found.push(rejection(field, format!("must be from 1 to {MAX_MILLIS} milliseconds")));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     health::Checks,
     listener::Door,
     request::route::Entrance,
-    snapshot::Snapshot,
+    snapshot::{Pool, Snapshot},
     worker::{Shared, Worker},
 };
 
@@ -207,14 +207,32 @@ impl Ledger {
     }
 
     /// Lets requests see the pools as they are now. Those in `changed` are built anew.
-    pub(super) fn refresh(&self, changed: &BTreeSet<PoolUid>) {
-        let before = self.shared.snapshot.load();
-        let pools = self.pools.iter().map(|(uid, pool)| {
+    pub(super) fn refresh(&mut self, changed: &BTreeSet<PoolUid>) {
+        let before = self.shared.snapshot.load_full();
+        let instance = self.shared.instance;
+        let pools = self.pools.iter_mut().map(|(uid, pool)| {
             let built = before.pools.get(uid).filter(|_| !changed.contains(uid)).map(Arc::clone);
-            (uid.clone(), built.unwrap_or_else(|| pool.build(self.shared.instance)))
+            (uid.clone(), built.unwrap_or_else(|| pool.build(instance)))
         });
-        let snapshot = Snapshot::new(pools.collect(), self.shared_port.number());
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let pools = pools.collect();
+        self.show(pools);
+    }
+
+    /// Lets requests see the pools that are balanced otherwise by now, because of what was learned.
+    pub(super) fn tick(&mut self) {
+        let instance = self.shared.instance;
+        let ticked =
+            self.pools.iter_mut().filter_map(|(uid, pool)| Some((uid.clone(), pool.tick(instance)?)));
+        let ticked: BTreeMap<_, _> = ticked.collect();
+        if !ticked.is_empty() {
+            let mut pools = self.shared.snapshot.load().pools.clone();
+            pools.extend(ticked);
+            self.show(pools);
+        }
+    }
+
+    fn show(&self, pools: BTreeMap<PoolUid, Arc<Pool>>) {
+        self.shared.snapshot.store(Arc::new(Snapshot::new(pools, self.shared_port.number())));
     }
 
     /// See [`super::Plane::stop_accepting`].

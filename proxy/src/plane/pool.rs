@@ -1,18 +1,24 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use evenkeel_api::channel::{EndpointDocument, PoolDocument, PoolUid};
-use evenkeel_balance::{Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState};
+use evenkeel_api::{
+    channel::{EndpointDocument, PoolDocument, PoolUid},
+    object::{self, AdaptiveSignal, AlgorithmType},
+};
+use evenkeel_balance::{
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
+};
 
 use super::Origin;
 use crate::{
+    clock,
     health::{Checker, Checks, EndpointHealth, Plan, Subject},
     metrics::{EndpointMetrics, PoolMetrics},
-    request::headers::Passage,
+    request::{affinity::Affinity, headers::Passage},
     snapshot::{Pool, PoolEndpoint},
 };
 
@@ -21,8 +27,12 @@ pub(super) struct PoolEntry {
     uid: PoolUid,
     document: Arc<PoolDocument>,
     state: Arc<PoolState>,
+    tuner: Tuner,
+    tuned: Arc<Mutex<TunerReport>>,
     metrics: Arc<PoolMetrics>,
     endpoints: HashMap<EndpointId, EndpointEntry>,
+    reported: Arc<[PoolEndpoint]>,
+    affinity: Option<Arc<Affinity>>,
     /// No version has been taken yet.
     new: bool,
 }
@@ -33,6 +43,8 @@ struct EndpointEntry {
     metrics: Arc<EndpointMetrics>,
     plan: Plan,
     checker: Option<Checker>,
+    /// When it became ready, if that is known or was seen; else it always was.
+    ready_since: Option<Time>,
 }
 
 impl EndpointEntry {
@@ -62,12 +74,19 @@ impl EndpointEntry {
 impl PoolEntry {
     /// A pool that is new to this proxy, without endpoints yet.
     pub(super) fn new(uid: PoolUid, document: Arc<PoolDocument>, workers: usize) -> Self {
+        let state = Arc::new(PoolState::new(workers, &mut rand::rng()));
+        let empty = PoolSpec::new(Algorithm::RoundRobin, Vec::new());
+        let tuner = Tuner::new(empty, Arc::clone(&state), clock::now());
         Self {
             uid,
             document,
-            state: Arc::new(PoolState::new(workers, &mut rand::rng())),
+            state,
+            tuned: Arc::new(Mutex::new(tuner.report())),
+            tuner,
             metrics: Arc::new(PoolMetrics::new()),
             endpoints: HashMap::new(),
+            reported: Arc::default(),
+            affinity: None,
             new: true,
         }
     }
@@ -88,17 +107,22 @@ impl PoolEntry {
         if !self.new && !vouched && *self.document == *document {
             return false;
         }
+        // What comes to a pool that is known already is new; what was there before this proxy was is not.
+        let seen = (!self.new && origin == Origin::Controller).then(clock::now);
         self.new = false;
         let mut before = std::mem::take(&mut self.endpoints);
         for (id, endpoint) in endpoints(&document) {
             let id = EndpointId::from(id.as_str());
-            let plan = Plan { address: endpoint.address, check: document.health_check.clone() };
+            let check = document.health_check.as_ref().and_then(|check| check.active.clone());
+            let plan = Plan { address: endpoint.address, check };
+            let ready_since = endpoint.ready_since.map(clock::at_unix);
             let entry = before.remove(&id).or_else(|| self.endpoints.remove(&id));
             let mut entry = entry.unwrap_or_else(|| EndpointEntry {
                 health: Arc::new(EndpointHealth::new(origin)),
                 metrics: Arc::new(checks.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
+                ready_since: ready_since.or(seen),
             });
             let subject = Subject {
                 pool: self.uid.clone(),
@@ -109,20 +133,71 @@ impl PoolEntry {
             self.endpoints.insert(id, entry);
         }
         self.document = document;
-        let known: HashSet<_> = self.endpoints.keys().cloned().collect();
-        self.state.retain(&known);
+        self.reported = self.report();
+        self.affinity = self.document.session_affinity.as_ref().map(|affinity| {
+            let ids = self.endpoints.keys().cloned();
+            Arc::new(Affinity::new(&affinity.cookie, &self.uid, ids))
+        });
         true
     }
 
     /// The pool as requests are to see it, with the health that is known now. O(n).
-    pub(super) fn build(&self, instance: u32) -> Arc<Pool> {
+    pub(super) fn build(&mut self, instance: u32) -> Arc<Pool> {
+        let spec = self.spec();
+        let balancer = self.tuner.set_spec(spec, clock::now());
+        self.pool(balancer, instance)
+    }
+
+    /// Looks at what was learned, and builds the pool anew if that makes a difference. O(n) where anything can.
+    pub(super) fn tick(&mut self, instance: u32) -> Option<Arc<Pool>> {
+        if !self.is_tuned() {
+            return None;
+        }
+        match self.tuner.tick(clock::now(), &mut rand::rng()) {
+            Some(balancer) => Some(self.pool(balancer, instance)),
+            None => {
+                self.tell();
+                None
+            }
+        }
+    }
+
+    /// Anything about it changes by what is learned, or with time.
+    fn is_tuned(&self) -> bool {
         let document = &self.document;
-        let balancer = Balancer::new(&self.spec(), &self.state);
+        let passive = document.health_check.as_ref().is_some_and(|check| check.passive.is_some());
+        let learns = match document.algorithm.type_ {
+            AlgorithmType::LeastResponseTime
+            | AlgorithmType::Prequal
+            | AlgorithmType::WeightedByLoad
+            | AlgorithmType::Adaptive
+            | AlgorithmType::Auto => true,
+            AlgorithmType::RoundRobin
+            | AlgorithmType::WeightedRoundRobin
+            | AlgorithmType::Random
+            | AlgorithmType::PowerOfTwoChoices
+            | AlgorithmType::LeastRequest
+            | AlgorithmType::SourceIPHash
+            | AlgorithmType::ConsistentHash => false,
+        };
+        learns || passive || document.slow_start.is_some()
+    }
+
+    fn tell(&self) {
+        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = self.tuner.report();
+    }
+
+    fn pool(&self, balancer: Balancer, instance: u32) -> Arc<Pool> {
+        self.tell();
+        let document = &self.document;
         let picked = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
         Arc::new(Pool {
             picked: picked.map(|entry| Arc::clone(&entry.metrics)).collect(),
             balancer,
-            endpoints: self.reported(),
+            tuned: Arc::clone(&self.tuned),
+            affinity: self.affinity.clone(),
+            reads_load: reads_load(&document.algorithm),
+            endpoints: Arc::clone(&self.reported),
             timeouts: document.timeouts.into(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
@@ -136,8 +211,16 @@ impl PoolEntry {
             weight: backend.weight,
             endpoints: backend.endpoints.iter().map(|(id, endpoint)| self.endpoint(id, endpoint)).collect(),
         };
-        let backends = self.document.backends.iter().map(backend).collect();
-        PoolSpec::new(self.document.algorithm.into(), backends)
+        let document = &self.document;
+        let check = document.health_check.as_ref();
+        // Nobody may be sent where nobody has looked since this process began.
+        let verified = !self.endpoints.values().any(EndpointEntry::is_unverified);
+        PoolSpec {
+            slow_start: document.slow_start.as_ref().map(Into::into),
+            ejection: check.and_then(|check| check.passive.as_ref()).map(Into::into),
+            panic_threshold: check.filter(|_| verified).map_or(0, |check| check.panic_threshold),
+            ..PoolSpec::new((&document.algorithm).into(), document.backends.iter().map(backend).collect())
+        }
     }
 
     fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
@@ -148,13 +231,13 @@ impl PoolEntry {
             weight: document.weight,
             terminating: document.terminating,
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
-            ready_since: None,
+            ready_since: entry.and_then(|entry| entry.ready_since),
             zone: None,
             region: None,
         }
     }
 
-    fn reported(&self) -> Vec<PoolEndpoint> {
+    fn report(&self) -> Arc<[PoolEndpoint]> {
         let backends = self.document.backends.iter();
         let all = backends.flat_map(|(key, backend)| backend.endpoints.iter().map(move |each| (key, each)));
         all.filter_map(|(backend, (id, document))| {
@@ -177,6 +260,21 @@ impl PoolEntry {
 
 fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &EndpointDocument)> {
     document.backends.values().flat_map(|backend| &backend.endpoints)
+}
+
+/// Whether an algorithm goes by the load that endpoints report.
+fn reads_load(algorithm: &object::Algorithm) -> bool {
+    match algorithm.type_ {
+        AlgorithmType::WeightedByLoad => true,
+        AlgorithmType::Adaptive => {
+            let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
+            signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))
+        }
+        AlgorithmType::Auto => {
+            algorithm.auto.clone().unwrap_or_default().allowed.contains(&AlgorithmType::WeightedByLoad)
+        }
+        _ => false,
+    }
 }
 
 /// A few bits of a pool's UID (FNV-1a), to tell the pools of one process apart.

@@ -29,7 +29,7 @@ use crate::{
     connection::InRequest,
     endpoint::{connect::Sender, connections::Connections},
 };
-use evenkeel_balance::{Guard, Outcome, Status};
+use evenkeel_balance::{Guard, Outcome, Status, orca::LoadReport};
 
 /// Nothing came for so long.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +193,23 @@ pub(crate) struct Exchange {
     pub(crate) status: StatusCode,
     /// From the sending of the request to the head of the response.
     pub(crate) latency: Duration,
+    /// When the endpoint wants to be asked again.
+    pub(crate) retry_after: Option<Duration>,
+    /// What the endpoint reported of its load.
+    pub(crate) load: Option<Box<LoadReport>>,
+}
+
+impl Exchange {
+    fn outcome(&mut self, status: Status) -> Outcome {
+        let outcome = Outcome::new(status, clock::now(), self.latency);
+        Outcome { retry_after: self.retry_after, load: self.load.take(), ..outcome }
+    }
+
+    /// Says how it ended.
+    fn ended(&mut self, status: Status) {
+        let outcome = self.outcome(status);
+        self.guard.set_outcome(outcome);
+    }
 }
 
 impl Forwarded {
@@ -255,16 +272,15 @@ impl Drop for Forwarded {
     fn drop(&mut self) {
         let exchange = &mut self.exchange;
         let answered = Status::Answered(exchange.status.as_u16());
-        let outcome = |status| Outcome::new(status, clock::now(), exchange.latency);
         match self.end {
             End::Reached => {
-                exchange.guard.set_outcome(outcome(answered));
+                exchange.ended(answered);
                 if let Some(sender) = self.sender.take() {
                     exchange.connections.check_in(exchange.address, sender);
                 }
             }
-            End::Broken => exchange.guard.set_outcome(outcome(Status::Failed)),
-            End::Open if exchange.status.is_server_error() => exchange.guard.set_outcome(outcome(answered)),
+            End::Broken => exchange.ended(Status::Failed),
+            End::Open if exchange.status.is_server_error() => exchange.ended(answered),
             End::Open => {}
         }
     }

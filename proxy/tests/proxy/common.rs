@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_api::channel::{
-    AlgorithmDocument, BackendDocument, EndpointDocument, ListenerDocument, PoolDocument, PoolReport,
-    Rejection, TimeoutsDocument,
+use evenkeel_api::{
+    channel::{BackendDocument, EndpointDocument, ListenerDocument, PoolDocument, PoolReport, Rejection},
+    object::{Algorithm, AlgorithmType},
 };
 use evenkeel_proxy::{Origin, Proxy, ProxyConfig, SharedPort, admin};
 use http_body_util::BodyExt as _;
@@ -48,7 +48,7 @@ pub(crate) fn at(port: u16) -> SocketAddr {
 /// The pool `shop/checkout`, round robin.
 pub(crate) fn pool(port: u16, endpoints: &[SocketAddr]) -> PoolDocument {
     let endpoint = |address: &SocketAddr| {
-        let document = EndpointDocument { address: *address, weight: 1, terminating: false, pod: None };
+        let document = EndpointDocument::at(*address);
         (address.to_string(), document)
     };
     let backend = BackendDocument { weight: 1, endpoints: endpoints.iter().map(endpoint).collect() };
@@ -58,10 +58,8 @@ pub(crate) fn pool(port: u16, endpoints: &[SocketAddr]) -> PoolDocument {
         generation: 1,
         listeners: BTreeMap::from([("web".to_owned(), ListenerDocument { port, hostnames: vec![] })]),
         backends: BTreeMap::from([("all".to_owned(), backend)]),
-        algorithm: AlgorithmDocument::RoundRobin {},
-        health_check: None,
-        timeouts: TimeoutsDocument::default(),
-        trusted_cidrs: vec![],
+        algorithm: Algorithm { type_: AlgorithmType::RoundRobin, ..Algorithm::default() },
+        ..PoolDocument::default()
     }
 }
 

@@ -1,0 +1,230 @@
+//! What pools say, in the terms of the balancing core.
+
+use std::time::Duration;
+
+use evenkeel_balance as balance;
+
+use crate::object::{
+    Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashTableType,
+    LeastResponseTime, PassiveHealthCheck, Prequal, SlowStart, SourceIpHash, WeightedByLoad,
+};
+
+impl From<&Algorithm> for balance::Algorithm {
+    fn from(algorithm: &Algorithm) -> Self {
+        match algorithm.type_ {
+            AlgorithmType::RoundRobin => Self::RoundRobin,
+            AlgorithmType::WeightedRoundRobin => Self::WeightedRoundRobin,
+            AlgorithmType::Random => Self::Random,
+            AlgorithmType::PowerOfTwoChoices => Self::PowerOfTwoChoices {
+                choices: algorithm.power_of_two_choices.clone().unwrap_or_default().choices,
+            },
+            AlgorithmType::LeastRequest => {
+                Self::LeastRequest { choices: algorithm.least_request.clone().unwrap_or_default().choices }
+            }
+            AlgorithmType::LeastResponseTime => {
+                Self::LeastResponseTime((&algorithm.least_response_time.clone().unwrap_or_default()).into())
+            }
+            AlgorithmType::SourceIPHash => {
+                Self::SourceIpHash((&algorithm.source_ip_hash.clone().unwrap_or_default()).into())
+            }
+            AlgorithmType::ConsistentHash => Self::ConsistentHash(
+                algorithm.consistent_hash.as_ref().map(balance::ConsistentHash::from).unwrap_or_default(),
+            ),
+            AlgorithmType::Prequal => Self::Prequal((&algorithm.prequal.clone().unwrap_or_default()).into()),
+            AlgorithmType::WeightedByLoad => {
+                Self::WeightedByLoad((&algorithm.weighted_by_load.clone().unwrap_or_default()).into())
+            }
+            AlgorithmType::Adaptive => {
+                Self::Adaptive((&algorithm.adaptive.clone().unwrap_or_default()).into())
+            }
+            AlgorithmType::Auto => Self::Auto((&algorithm.auto.clone().unwrap_or_default()).into()),
+        }
+    }
+}
+
+impl From<&LeastResponseTime> for balance::LeastResponseTime {
+    fn from(of: &LeastResponseTime) -> Self {
+        Self { choices: of.choices, decay: of.decay.into(), error_penalty: of.error_penalty.into() }
+    }
+}
+
+impl From<HashFunction> for balance::HashFunction {
+    fn from(function: HashFunction) -> Self {
+        match function {
+            HashFunction::XXHash64 => Self::XxHash64,
+            HashFunction::MurmurHash3 => Self::MurmurHash3,
+            HashFunction::Fnv1a => Self::Fnv1a,
+            HashFunction::SipHash => Self::SipHash,
+            HashFunction::MD5 => Self::Md5,
+        }
+    }
+}
+
+impl From<&SourceIpHash> for balance::SourceIpHash {
+    fn from(of: &SourceIpHash) -> Self {
+        Self {
+            function: of.hash_function.into(),
+            ipv4_prefix: of.ipv4_prefix_length,
+            ipv6_prefix: of.ipv6_prefix_length,
+        }
+    }
+}
+
+impl From<&ConsistentHash> for balance::ConsistentHash {
+    fn from(of: &ConsistentHash) -> Self {
+        let table = match of.table.type_ {
+            HashTableType::Ring => balance::Table::Ring {
+                points_per_weight: of.table.ring.clone().unwrap_or_default().points_per_weight,
+            },
+            HashTableType::Maglev => balance::Table::Maglev {
+                size: next_prime(of.table.maglev.clone().unwrap_or_default().table_size),
+            },
+            HashTableType::Rendezvous => balance::Table::Rendezvous,
+        };
+        let bounded_load = of.maximum_load_percent.map(percent);
+        Self { table, function: of.hash_function.into(), bounded_load }
+    }
+}
+
+impl From<&Prequal> for balance::Prequal {
+    fn from(of: &Prequal) -> Self {
+        Self {
+            probes: of.probes_per_request.into(),
+            removals: of.removals_per_request.into(),
+            max_age: of.max_age.into(),
+            hot_quantile: percent(of.busy_quantile_percent),
+            error_penalty: of.error_penalty.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&WeightedByLoad> for balance::WeightedByLoad {
+    fn from(of: &WeightedByLoad) -> Self {
+        Self {
+            metrics: of.metrics.clone(),
+            error_penalty: percent(of.error_penalty_percent),
+            blackout: of.blackout.into(),
+            expiration: of.expiration.into(),
+            update: of.update.into(),
+        }
+    }
+}
+
+impl From<&Adaptive> for balance::Adaptive {
+    fn from(of: &Adaptive) -> Self {
+        let signal = |signal: &AdaptiveSignal| match signal {
+            AdaptiveSignal::CPU => balance::AdaptiveSignal::Cpu,
+            AdaptiveSignal::Memory => balance::AdaptiveSignal::Memory,
+            AdaptiveSignal::InFlight => balance::AdaptiveSignal::InFlight,
+            AdaptiveSignal::ResponseTime => balance::AdaptiveSignal::ResponseTime,
+            AdaptiveSignal::ErrorRate => balance::AdaptiveSignal::ErrorRate,
+        };
+        Self {
+            signals: of.signals.iter().map(signal).collect(),
+            min: percent(of.minimum_percent),
+            max: percent(of.maximum_percent),
+            smoothing: percent(of.smoothing_percent),
+            hysteresis: percent(of.hysteresis_percent),
+            interval: of.interval.into(),
+        }
+    }
+}
+
+impl From<&Auto> for balance::Auto {
+    fn from(of: &Auto) -> Self {
+        let of_type = |type_: &AlgorithmType| (&Algorithm { type_: *type_, ..Algorithm::default() }).into();
+        Self {
+            allowed: of.allowed.iter().map(of_type).collect(),
+            dwell: of.dwell.into(),
+            hysteresis: percent(of.hysteresis_percent),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&SlowStart> for balance::SlowStart {
+    fn from(of: &SlowStart) -> Self {
+        Self {
+            window: of.window.into(),
+            aggression: percent(of.aggression_percent),
+            min: percent(of.minimum_percent),
+        }
+    }
+}
+
+impl From<&PassiveHealthCheck> for balance::Ejection {
+    fn from(of: &PassiveHealthCheck) -> Self {
+        let at_least_one = |count: u32| (count > 0).then_some(count);
+        Self {
+            consecutive_5xx: at_least_one(of.consecutive_5xx),
+            consecutive_gateway_errors: at_least_one(of.consecutive_gateway_errors),
+            success_rate: of.success_rate.as_ref().map(|of| balance::SuccessRate {
+                min_endpoints: of.minimum_endpoints.into(),
+                min_requests: of.minimum_requests.into(),
+                deviations: percent(of.deviations_percent),
+            }),
+            failure_percentage: of.failure_percentage.as_ref().map(|of| balance::FailurePercentage {
+                percent: of.percent,
+                min_endpoints: of.minimum_endpoints.into(),
+                min_requests: of.minimum_requests.into(),
+            }),
+            interval: of.interval.into(),
+            base_time: of.base_ejection_time.into(),
+            max_time: Duration::from(of.max_ejection_time),
+            max_percent: of.max_ejection_percent,
+            ..Self::default()
+        }
+    }
+}
+
+fn percent(value: impl Into<f64>) -> f64 {
+    value.into() / 100.0
+}
+
+/// The lowest prime from `from`. Below 5 million, so trial division is quick.
+fn next_prime(from: u32) -> u32 {
+    let is_prime = |n: &u32| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    (from..).find(is_prime).unwrap_or(65_537)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::AlgorithmType::{
+        self, LeastRequest, LeastResponseTime, Prequal, RoundRobin, WeightedByLoad,
+    };
+
+    fn of_type(type_: AlgorithmType) -> balance::Algorithm {
+        (&Algorithm { type_, ..Algorithm::default() }).into()
+    }
+
+    #[test]
+    fn the_defaults_of_the_spec_are_those_of_the_core() {
+        assert_eq!(of_type(LeastRequest), balance::Algorithm::LeastRequest { choices: 16 });
+        assert_eq!(of_type(LeastResponseTime), balance::Algorithm::LeastResponseTime(Default::default()));
+        assert_eq!(of_type(WeightedByLoad), balance::Algorithm::WeightedByLoad(Default::default()));
+        assert_eq!(of_type(AlgorithmType::Adaptive), balance::Algorithm::Adaptive(Default::default()));
+        let balance::Algorithm::Prequal(prequal) = of_type(Prequal) else { panic!("Prequal") };
+        // 2^-0.25, rounded to a whole per cent.
+        assert!((prequal.hot_quantile - balance::Prequal::default().hot_quantile).abs() < 0.005);
+        let hot_quantile = balance::Prequal::default().hot_quantile;
+        assert_eq!(balance::Prequal { hot_quantile, ..prequal }, balance::Prequal::default());
+        let balance::Algorithm::Auto(auto) = of_type(AlgorithmType::Auto) else { panic!("Auto") };
+        let types = [LeastRequest, Prequal, LeastResponseTime, WeightedByLoad, RoundRobin];
+        let names: Vec<_> = auto.allowed.iter().map(balance::Algorithm::name).collect();
+        assert_eq!(names, types.map(AlgorithmType::as_str));
+        assert_eq!(balance::SlowStart::from(&SlowStart::default()), balance::SlowStart::default());
+        let ejection = balance::Ejection::from(&PassiveHealthCheck {
+            success_rate: Some(Default::default()),
+            failure_percentage: Some(Default::default()),
+            ..PassiveHealthCheck::default()
+        });
+        assert_eq!(ejection, balance::Ejection::default());
+    }
+
+    #[test]
+    fn a_table_has_a_prime_size() {
+        assert_eq!([11, 12, 65_536, 65_537, 5_000_011].map(next_prime), [11, 13, 65_537, 65_537, 5_000_011]);
+    }
+}

@@ -1,0 +1,91 @@
+//! What this proxy knows of a pool, as the channel tells it.
+
+use std::{collections::HashMap, sync::PoisonError};
+
+use evenkeel_api::channel::{AutoReport, EjectionReport, EndpointReport, Health, PoolReport};
+use evenkeel_balance::{self as balance, EjectionReason, Standing, Time};
+
+use crate::{
+    clock,
+    snapshot::{Pool, PoolEndpoint},
+};
+
+/// The report on a pool. O(n).
+pub(super) fn of(pool: &Pool) -> PoolReport {
+    let now = clock::now();
+    let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let by_id: HashMap<&str, &balance::EndpointReport> =
+        tuned.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
+    let endpoints = pool.endpoints.iter().map(|endpoint| {
+        let tuned = by_id.get(endpoint.id.as_str()).copied();
+        (endpoint.id.clone(), endpoint_report(endpoint, tuned, now))
+    });
+    PoolReport {
+        namespace: pool.document.namespace.clone(),
+        name: pool.document.name.clone(),
+        generation: pool.document.generation,
+        requests: pool.metrics.responses(),
+        retries: pool.metrics.retries.sum(),
+        algorithm: tuned.algorithm.name().to_owned(),
+        auto: tuned.auto.as_ref().map(|auto| auto_report(auto, now)),
+        endpoints: endpoints.collect(),
+        panicking: tuned.panicking,
+    }
+}
+
+fn auto_report(auto: &balance::AutoReport, now: Time) -> AutoReport {
+    AutoReport {
+        seconds_ago: now.since(auto.since).as_secs(),
+        reason: auto.reason.clone(),
+        spread: auto.evidence.spread,
+        reporting: auto.evidence.reporting,
+        scores: auto.scores.iter().map(|(of, score)| (of.name().to_owned(), *score)).collect(),
+    }
+}
+
+fn endpoint_report(
+    endpoint: &PoolEndpoint,
+    tuned: Option<&balance::EndpointReport>,
+    now: Time,
+) -> EndpointReport {
+    let unhealthy = endpoint.health.reason();
+    EndpointReport {
+        address: endpoint.address.to_string(),
+        backend: endpoint.backend.clone(),
+        pod: endpoint.pod.clone(),
+        weight: endpoint.weight,
+        effective_weight: tuned.map_or(0.0, |tuned| tuned.effective_weight),
+        draining: endpoint.draining,
+        health: if unhealthy.is_none() { Health::Healthy } else { Health::Unhealthy },
+        unhealthy_reason: unhealthy,
+        ejection: tuned.and_then(|tuned| ejection(tuned.standing, now)),
+        response_time_ms: endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e6),
+        in_flight: endpoint.state.in_flight(),
+        requests: endpoint.state.requests(),
+        failures: endpoint.state.failures(),
+    }
+}
+
+fn ejection(standing: Standing, now: Time) -> Option<EjectionReport> {
+    match standing {
+        Standing::Ejected { since, until, reason } => Some(EjectionReport {
+            seconds_ago: Some(now.since(since).as_secs()),
+            seconds_left: Some(until.since(now).as_secs()),
+            reason: word(reason).to_owned(),
+        }),
+        Standing::Probation => {
+            Some(EjectionReport { seconds_ago: None, seconds_left: None, reason: "OnProbation".to_owned() })
+        }
+        Standing::InRotation | Standing::Absent(_) => None,
+    }
+}
+
+const fn word(reason: EjectionReason) -> &'static str {
+    match reason {
+        EjectionReason::Consecutive5xx => "Consecutive5xx",
+        EjectionReason::ConsecutiveGatewayErrors => "ConsecutiveGatewayErrors",
+        EjectionReason::SuccessRate => "SuccessRate",
+        EjectionReason::FailurePercentage => "FailurePercentage",
+        EjectionReason::Probation => "ProbationFailed",
+    }
+}
