@@ -122,8 +122,8 @@ impl Tuner {
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
         self.auto.retain(&self.spec.algorithm, now);
-        self.apply_rules();
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
+        self.apply_rules();
         self.balancer()
     }
 
@@ -220,13 +220,13 @@ impl Tuner {
     /// Tells the endpoints' state how to learn.
     fn apply_rules(&self) {
         let rules = self.state.rules();
-        let seconds = |span: Duration| crate::time::nanos_f64(span);
+        let nanos = |span: Duration| crate::time::nanos_f64(span);
         match self.algorithm() {
             Algorithm::LeastResponseTime(parameters) => {
-                rules.decay.store(seconds(parameters.decay));
-                rules.error_penalty.store(seconds(parameters.error_penalty));
+                rules.decay.store(nanos(parameters.decay));
+                rules.error_penalty.store(nanos(parameters.error_penalty));
             }
-            Algorithm::Prequal(parameters) => rules.error_penalty.store(seconds(parameters.error_penalty)),
+            Algorithm::Prequal(parameters) => rules.error_penalty.store(nanos(parameters.error_penalty)),
             Algorithm::WeightedByLoad(parameters) => {
                 rules.metrics.store(Arc::new(parameters.metrics.clone()))
             }

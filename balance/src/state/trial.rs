@@ -40,8 +40,10 @@ impl Probation {
         }
     }
 
+    /// What it was before does not matter; but a swap has a place among the others' exchanges, so that none of them can
+    /// take what is set here for what it replaced.
     pub(crate) fn set(&self, trial: Trial) {
-        self.0.store(trial as u32, Relaxed);
+        let _ = self.0.swap(trial as u32, Relaxed);
     }
 
     /// Whether the caller's request is the one.
