@@ -1,8 +1,8 @@
 //! What a replica knows of the Lease, and what follows from it. Pure: time comes in as an argument.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use evenkeel_api::labels::{CONTROLLER, MANAGED_BY};
+use evenkeel_api::labels::CONTROLLER;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -117,18 +117,11 @@ impl Known {
         lease
     }
 
-    /// A Lease that this replica holds from the start.
+    /// A Lease that this replica holds from the start. Without labels, which may be somebody's who lays it down again.
     pub(super) fn new_lease(&self, epoch: u64) -> Lease {
         let blank = Self { lease: None, identity: self.identity.clone(), ..*self };
-        let labels = BTreeMap::from([(MANAGED_BY.to_owned(), CONTROLLER.to_owned())]);
-        Lease {
-            metadata: ObjectMeta {
-                name: Some(CONTROLLER.to_owned()),
-                labels: Some(labels),
-                ..ObjectMeta::default()
-            },
-            ..blank.claim(epoch)
-        }
+        let metadata = ObjectMeta { name: Some(CONTROLLER.to_owned()), ..ObjectMeta::default() };
+        Lease { metadata, ..blank.claim(epoch) }
     }
 
     /// The Lease as last read, held by nobody.
