@@ -68,14 +68,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let mut bad = document(0, &["0.0.0.0:80"]);
-        bad.timeouts.connect_ms = 0;
-        bad.algorithm = AlgorithmDocument::LeastRequest { choices: 1 };
+        bad.backends.get_mut("all").unwrap().weight = u32::MAX;
+        let more = bad.backends["all"].clone();
+        bad.backends.insert("more".to_owned(), more);
         let fields: Vec<_> = check(&bad).into_iter().map(|rejection| rejection.field).collect();
         let expect = [
             "listeners.web.port",
+            "backends",
             "backends.all.endpoints.0.0.0.0:80.address",
-            "algorithm.choices",
-            "timeouts.connectMs",
+            "backends.more.endpoints.0.0.0.0:80.address",
         ];
         assert_eq!(fields, expect);
     }

@@ -5,8 +5,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use evenkeel_api::channel::{
-    EndpointReport, Health, HealthCheckDocument, HttpCheckDocument, PoolDocument, StatusRange,
+use evenkeel_api::{
+    Duration,
+    channel::{EndpointReport, Health, PoolDocument},
+    object::{ActiveHealthCheck, ActiveHealthCheckType, HealthCheck, HttpHealthCheck},
 };
 use evenkeel_demo::{Behaviour, Health as Said, Running};
 use evenkeel_proxy::{Origin, Proxy};
@@ -19,23 +21,30 @@ use crate::common::{
     free_port, pool, pools, proxy, report, serving_as, until, until_metric,
 };
 
-fn http_check(path: &str) -> HealthCheckDocument {
-    let http = HttpCheckDocument {
-        path: path.to_owned(),
-        expected_statuses: vec![StatusRange { from: 200, to: 299 }],
-    };
-    HealthCheckDocument { http: Some(http), ..tcp_check() }
+fn http_check(path: &str) -> ActiveHealthCheck {
+    let http = HttpHealthCheck { path: path.to_owned(), expected_statuses: vec!["200-299".to_owned()] };
+    ActiveHealthCheck { type_: ActiveHealthCheckType::Http, http: Some(http), ..tcp_check() }
 }
 
-fn tcp_check() -> HealthCheckDocument {
-    HealthCheckDocument {
+fn tcp_check() -> ActiveHealthCheck {
+    ActiveHealthCheck {
+        type_: ActiveHealthCheckType::Tcp,
         http: None,
         port: None,
-        interval_ms: 20,
-        timeout_ms: 200,
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_millis(200),
         healthy_threshold: 2,
         unhealthy_threshold: 2,
     }
+}
+
+/// Without panic: an endpoint that is unhealthy takes nothing, even if there is no other.
+fn by(active: ActiveHealthCheck) -> Option<HealthCheck> {
+    Some(HealthCheck { active: Some(active), panic_threshold: 0, ..HealthCheck::default() })
+}
+
+fn active(pool: &mut PoolDocument) -> &mut ActiveHealthCheck {
+    pool.health_check.as_mut().unwrap().active.as_mut().unwrap()
 }
 
 fn of(proxy: &Proxy, endpoint: SocketAddr) -> EndpointReport {
@@ -50,7 +59,7 @@ async fn until_health(proxy: &Proxy, endpoint: SocketAddr, health: Health) {
 async fn an_endpoint_that_hangs_its_check_leaves_and_returns() {
     let good = canned(OK).await;
     let demo = Running::start("two".parse().unwrap(), Behaviour::default()).await.unwrap();
-    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/health"));
+    let check = |pool: &mut PoolDocument| pool.health_check = by(http_check("/health"));
     let (proxy, address) = serving_as(&[good.address, demo.addr()], check).await;
     assert_eq!(of(&proxy, demo.addr()).health, Health::Healthy, "what a controller pushes starts healthy");
 
@@ -84,7 +93,7 @@ async fn an_endpoint_that_hangs_its_check_leaves_and_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_says_who_it_is_and_closes() {
     let endpoint = canned("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/health?full=1"));
+    let check = |pool: &mut PoolDocument| pool.health_check = by(http_check("/health?full=1"));
     let (_proxy, _) = serving_as(&[endpoint.address], check).await;
     until("a check", || endpoint.record.count() > 0).await;
     let sent = endpoint.record.requests().remove(0);
@@ -98,7 +107,7 @@ async fn a_check_says_who_it_is_and_closes() {
 async fn a_wrong_status_and_a_closed_port_are_failures() {
     let wrong = canned("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
     let (_held, refused) = refusing();
-    let check = |pool: &mut PoolDocument| pool.health_check = Some(http_check("/"));
+    let check = |pool: &mut PoolDocument| pool.health_check = by(http_check("/"));
     let (proxy, address) = serving_as(&[wrong.address, refused], check).await;
     until_health(&proxy, wrong.address, Health::Unhealthy).await;
     until_health(&proxy, refused, Health::Unhealthy).await;
@@ -120,7 +129,7 @@ async fn a_check_may_have_a_port_of_its_own() {
     let endpoint = canned(OK).await;
     let (_held, refused) = refusing();
     let check = |pool: &mut PoolDocument| {
-        pool.health_check = Some(HealthCheckDocument { port: Some(refused.port()), ..tcp_check() });
+        pool.health_check = by(ActiveHealthCheck { port: Some(refused.port()), ..tcp_check() });
     };
     let (proxy, _) = serving_as(&[endpoint.address], check).await;
     until_health(&proxy, endpoint.address, Health::Unhealthy).await;
@@ -131,22 +140,22 @@ async fn what_was_found_outlives_pushes_and_a_changed_check_counts_at_once() {
     let endpoint = canned("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
     let proxy = proxy();
     let mut checked = pool(free_port(), &[endpoint.address]);
-    checked.health_check = Some(http_check("/"));
+    checked.health_check = by(http_check("/"));
     activate(&proxy, &[("a", &checked)]).await;
     until_health(&proxy, endpoint.address, Health::Unhealthy).await;
 
     checked.generation = 2;
-    checked.health_check.as_mut().unwrap().interval_ms = 3_600_000;
+    active(&mut checked).interval = Duration::from_secs(3600);
     activate(&proxy, &[("a", &checked)]).await;
     assert_eq!(of(&proxy, endpoint.address).health, Health::Unhealthy);
 
     // The next check is at once, not in an hour.
-    checked.health_check.as_mut().unwrap().healthy_threshold = 1;
-    checked.health_check.as_mut().unwrap().http.as_mut().unwrap().expected_statuses[0].to = 404;
+    active(&mut checked).healthy_threshold = 1;
+    active(&mut checked).http.as_mut().unwrap().expected_statuses = vec!["200-404".to_owned()];
     activate(&proxy, &[("a", &checked)]).await;
     until_health(&proxy, endpoint.address, Health::Healthy).await;
 
-    checked.health_check = Some(HealthCheckDocument { unhealthy_threshold: 1, ..http_check("/") });
+    checked.health_check = by(ActiveHealthCheck { unhealthy_threshold: 1, ..http_check("/") });
     activate(&proxy, &[("a", &checked)]).await;
     until_health(&proxy, endpoint.address, Health::Unhealthy).await;
     checked.health_check = None;
@@ -173,7 +182,7 @@ async fn endpoints_from_disk_serve_after_one_check() {
     let proxy = proxy();
     let (first, second) = (free_port(), free_port());
     let mut one = pool(first, &[checked.address]);
-    one.health_check = Some(HealthCheckDocument { healthy_threshold: 100, ..http_check("/") });
+    one.health_check = by(ActiveHealthCheck { healthy_threshold: 100, ..http_check("/") });
     let two = pool(second, &[plain.address]);
     let rejected = proxy.plane().activate(pools(&[("a", &one), ("b", &two)]), Origin::Disk).await;
     assert!(rejected.is_empty());

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use evenkeel_api::channel::{AlgorithmDocument, PoolDocument};
+use evenkeel_api::{channel::PoolDocument, object::AlgorithmType};
 use evenkeel_proxy::SharedPort;
 
 use crate::common::{
@@ -40,16 +40,17 @@ async fn pushes_under_load_lose_nothing() {
         })
         .collect();
     let algorithms = [
-        AlgorithmDocument::RoundRobin {},
-        AlgorithmDocument::SourceIPHash {},
-        AlgorithmDocument::LeastRequest { choices: 16 },
-        AlgorithmDocument::PowerOfTwoChoices { choices: 2 },
+        AlgorithmType::RoundRobin,
+        AlgorithmType::SourceIPHash,
+        AlgorithmType::LeastRequest,
+        AlgorithmType::Prequal,
+        AlgorithmType::Adaptive,
     ];
     for generation in 2..200 {
         let first = usize::try_from(generation).unwrap() % 3;
         let mut next = pool(address.port(), &addresses[first..=first + 1]);
         next.generation = generation;
-        next.algorithm = algorithms[first];
+        next.algorithm.type_ = algorithms[usize::try_from(generation).unwrap() % algorithms.len()];
         assert_eq!(activate(&proxy, &[("a", &next)]).await, BTreeMap::new());
         assert_eq!(report(&proxy, "a").generation, generation);
         tokio::task::yield_now().await;
@@ -99,7 +100,7 @@ async fn what_was_learned_stays_with_the_identity() {
         client::ask(at(port), GET).await;
     }
     first.generation = 2;
-    first.algorithm = AlgorithmDocument::Random {};
+    first.algorithm.type_ = AlgorithmType::Random;
     activate(&proxy, &[("a", &first)]).await;
     let id = endpoint.address.to_string();
     assert_eq!(report(&proxy, "a").endpoints[&id].requests, 3);

@@ -13,12 +13,12 @@ use crate::common::{
     report, serving_as, until, until_metric,
 };
 
-const SHORT: u64 = 150;
+const SHORT: evenkeel_api::Duration = evenkeel_api::Duration::from_millis(150);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_does_not_answer() {
     let endpoint = endpoint(|mut wire| async move { while wire.request().await.is_some() {} }).await;
-    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request_ms = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request = SHORT).await;
     for request in [GET, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"] {
         let response = client::ask(address, request).await;
         assert_eq!((response.status(), response.reason()), (504, "endpoint_timeout"), "{response:?}");
@@ -32,11 +32,11 @@ async fn an_endpoint_that_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_an_upload_is_not_the_endpoints() {
     let endpoint = canned(OK).await;
-    let (_proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request_ms = SHORT).await;
+    let (_proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request = SHORT).await;
     let mut client = Client::connect(address).await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
     for byte in ["h", "e", "l", "l", "o"] {
-        sleep(Duration::from_millis(SHORT / 2)).await;
+        sleep(Duration::from(SHORT) / 2).await;
         client.send(byte).await;
     }
     assert_eq!(client.response(false).await.status(), 200);
@@ -45,7 +45,7 @@ async fn the_time_of_an_upload_is_not_the_endpoints() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_no_more() {
     let endpoint = canned(OK).await;
-    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let mut client = Client::connect(address).await;
     let response = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe").await;
     assert_eq!((response.status(), response.reason()), (408, "request_stalled"), "{response:?}");
@@ -66,7 +66,7 @@ async fn an_endpoint_that_takes_no_more() {
     })
     .await;
     let (_proxy, address) =
-        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let client = Client::connect(address).await;
     let (mut reading, mut writing) = client.stream.into_split();
     let upload = tokio::spawn(async move {
@@ -95,7 +95,7 @@ async fn a_response_that_goes_silent() {
         std::future::pending::<()>().await;
     })
     .await;
-    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let mut client = Client::connect(address).await;
     client.send(GET).await;
     client.head().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_client_that_takes_no_more() {
         while wire.stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
     })
     .await;
-    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let mut client = Client::connect(address).await;
     client.send(GET).await;
     client.head().await.unwrap();
@@ -131,13 +131,13 @@ async fn a_slow_stream_is_no_idle_one() {
         wire.request().await;
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
         for byte in ["h", "e", "l", "l", "o"] {
-            sleep(Duration::from_millis(SHORT / 2)).await;
+            sleep(Duration::from(SHORT) / 2).await;
             wire.send(byte).await;
         }
     })
     .await;
     let (_proxy, address) =
-        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     assert_eq!(client::ask(address, GET).await.body, "hello");
 }
 
@@ -149,7 +149,7 @@ async fn a_client_over_http_2_that_takes_no_more() {
         while wire.stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
     })
     .await;
-    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle_ms = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
