@@ -2,10 +2,10 @@
 CACHE := $(or $(EVENKEEL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel)
 export EVENKEEL_CACHE := $(CACHE)
 
-.PHONY: help demo test lint format generate images cluster clean
+.PHONY: help demo test lint format generate images cluster bench-propagation bench-controller clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /make \1  # /p' $(MAKEFILE_LIST) | column -t -s '#'
+	@sed -n 's/^\([a-z-]*\):.*## /make \1  # /p' $(MAKEFILE_LIST) | column -t -s '#'
 
 demo: ## A pool over three endpoints of different speed, with live shares, until Ctrl-C
 	hack/demo.sh
@@ -29,6 +29,12 @@ images: ## Static programs as image archives in $(CACHE)/images
 cluster: images ## A real Kubernetes of three nodes with Evenkeel's images on it (hack/README.md)
 	hack/cluster.sh up
 	hack/cluster.sh load $(CACHE)/images/*.tar
+
+bench-propagation: ## How long a change of endpoints takes to the slowest proxy (bench/README.md)
+	bench/run.sh propagation
+
+bench-controller: ## What 1,000 changes of endpoints cost the controller
+	bench/run.sh controller
 
 clean: ## Remove the cluster and the cache folder
 	hack/cluster.sh down

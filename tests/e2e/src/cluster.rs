@@ -1,4 +1,4 @@
-//! The cluster as the tests see it: its API, and the commands of hack/cluster.sh.
+//! The cluster as tests and benchmarks see it: its API, and the commands of hack/cluster.sh.
 
 use std::{env, ffi::OsStr, path::PathBuf, process::Stdio};
 
@@ -15,73 +15,105 @@ use kube::{
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// Namespace that Evenkeel is installed into.
-pub(crate) const SYSTEM: &str = "evenkeel-system";
+pub const SYSTEM: &str = "evenkeel-system";
 
 /// A cluster.
 #[derive(Clone)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     /// Its API.
-    pub(crate) client: Client,
+    pub client: Client,
     root: PathBuf,
 }
 
 impl Cluster {
     /// The cluster of KUBECONFIG; `root` is the checkout.
-    pub(crate) async fn connect(root: PathBuf) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If KUBECONFIG names none.
+    pub async fn connect(root: PathBuf) -> anyhow::Result<Self> {
         let client = Client::try_default().await.context("cannot reach the cluster: set KUBECONFIG")?;
         Ok(Self { client, root })
     }
 
     /// Runs a command of hack/cluster.sh and gives what it prints.
-    pub(crate) async fn hack<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// If it fails: with what it says.
+    pub async fn hack<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
         output(Command::new(self.root.join("hack/cluster.sh")).args(args), "").await
     }
 
     /// Runs kubectl and gives what it prints.
-    pub(crate) async fn kubectl(&self, args: &str) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// If it fails: with what it says.
+    pub async fn kubectl(&self, args: &str) -> anyhow::Result<String> {
         self.kubectl_with(args, "").await
     }
 
     /// Runs kubectl with `input`.
-    pub(crate) async fn kubectl_with(&self, args: &str, input: &str) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// If it fails: with what it says.
+    pub async fn kubectl_with(&self, args: &str, input: &str) -> anyhow::Result<String> {
         let mut command = Command::new(self.root.join("hack/cluster.sh"));
         output(command.arg("kubectl").args(args.split_whitespace()), input).await
     }
 
     /// Applies manifests as a user does, strictly validated.
-    pub(crate) async fn apply(&self, manifests: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If they are refused.
+    pub async fn apply(&self, manifests: &str) -> anyhow::Result<()> {
         self.kubectl_with("apply --server-side --force-conflicts -f -", manifests).await.map(drop)
     }
 
     /// Runs helm, whose program HELM names.
-    pub(crate) async fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// If it fails: with what it says.
+    pub async fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
         let helm = env::var_os("HELM").unwrap_or_else(|| "helm".into());
         output(Command::new(helm).args(args).current_dir(&self.root), "").await
     }
 
     /// Sends a signal to the main process of a container.
-    pub(crate) async fn signal(&self, pod: &str, signal: &str, container: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub async fn signal(&self, pod: &str, signal: &str, container: &str) -> anyhow::Result<()> {
         self.hack(&["signal", &format!("{SYSTEM}/{pod}"), signal, container]).await.map(drop)
     }
 
-    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
+    /// Pods.
+    #[must_use]
+    pub fn pods(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub(crate) fn services(&self, namespace: &str) -> Api<Service> {
+    /// Services.
+    #[must_use]
+    pub fn services(&self, namespace: &str) -> Api<Service> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub(crate) fn slices(&self, namespace: &str) -> Api<EndpointSlice> {
+    /// EndpointSlices.
+    #[must_use]
+    pub fn slices(&self, namespace: &str) -> Api<EndpointSlice> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub(crate) fn deployments(&self, namespace: &str) -> Api<Deployment> {
+    /// Deployments.
+    #[must_use]
+    pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
     /// The Deployment in our namespace that runs the image `program`.
-    pub(crate) async fn deployment_of(&self, program: &str) -> anyhow::Result<Deployment> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn deployment_of(&self, program: &str) -> anyhow::Result<Deployment> {
         let all = self.deployments(SYSTEM).list(&ListParams::default()).await?;
         let runs = |deployment: &Deployment| {
             let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
@@ -93,7 +125,10 @@ impl Cluster {
     }
 
     /// Pods in our namespace that run the image `program`, terminating ones left out.
-    pub(crate) async fn pods_of(&self, program: &str) -> anyhow::Result<Vec<Pod>> {
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn pods_of(&self, program: &str) -> anyhow::Result<Vec<Pod>> {
         let all = self.pods(SYSTEM).list(&ListParams::default()).await?;
         let runs = |pod: &Pod| {
             let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
@@ -104,13 +139,19 @@ impl Cluster {
     }
 
     /// Waits until a Deployment's pods are all of its newest version and available.
-    pub(crate) async fn rolled_out(&self, namespace: &str, deployment: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If they are not within three minutes.
+    pub async fn rolled_out(&self, namespace: &str, deployment: &str) -> anyhow::Result<()> {
         let args = format!("-n {namespace} rollout status deployment/{deployment} --timeout=180s");
         self.kubectl(&args).await.map(drop)
     }
 
     /// Removes a namespace with all that is in it, without waiting for its end.
-    pub(crate) async fn remove_namespace(&self, name: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn remove_namespace(&self, name: &str) -> anyhow::Result<()> {
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
         namespaces.delete(name, &DeleteParams::background()).await?;
         Ok(())
@@ -122,25 +163,31 @@ fn is_image(image: Option<&String>, program: &str) -> bool {
 }
 
 /// Whether kubelet says that a pod is ready.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
 /// How often the containers of a pod were restarted.
-pub(crate) fn restarts(pod: &Pod) -> i32 {
+#[must_use]
+pub fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     statuses.map_or(0, |all| all.iter().map(|one| one.restart_count).sum())
 }
 
 /// The address of a pod.
-pub(crate) fn address(pod: &Pod) -> anyhow::Result<std::net::IpAddr> {
+///
+/// # Errors
+/// If it has none yet.
+pub fn address(pod: &Pod) -> anyhow::Result<std::net::IpAddr> {
     let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
     ip.and_then(|ip| ip.parse().ok()).with_context(|| format!("{} has no address yet", pod.name_any()))
 }
 
 /// The node that a pod runs on.
-pub(crate) fn node(pod: &Pod) -> &str {
+#[must_use]
+pub fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
 }
 

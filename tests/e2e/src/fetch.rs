@@ -14,13 +14,13 @@ use tokio::{net::TcpStream, time::timeout};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An answer, read to its end.
-pub(crate) type Answer = Response<String>;
+pub type Answer = Response<String>;
 
 /// Asks for a page; `host` is what the Host header says.
 ///
 /// # Errors
 /// If there is no whole answer in time.
-pub(crate) async fn page(address: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
+pub async fn page(address: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
     send(address, Request::builder().method(Method::GET).uri(path).header(HOST, host).body(Full::default())?)
         .await
 }
@@ -29,7 +29,7 @@ pub(crate) async fn page(address: SocketAddr, host: &str, path: &str) -> anyhow:
 ///
 /// # Errors
 /// If it is not.
-pub(crate) async fn text(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub async fn text(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let answer = page(address, &address.to_string(), path).await?;
     ensure!(answer.status() == 200, "{address}{path}: {}", answer.status());
     Ok(answer.into_body())
@@ -39,7 +39,7 @@ pub(crate) async fn text(address: SocketAddr, path: &str) -> anyhow::Result<Stri
 ///
 /// # Errors
 /// If it is not taken.
-pub(crate) async fn patch(address: SocketAddr, path: &str, json: &'static str) -> anyhow::Result<()> {
+pub async fn patch(address: SocketAddr, path: &str, json: &'static str) -> anyhow::Result<()> {
     let request = Request::builder().method(Method::PATCH).uri(path).header(HOST, address.to_string());
     let answer = send(address, request.body(Full::new(Bytes::from_static(json.as_bytes())))?).await?;
     ensure!(answer.status() == 200, "{address}{path}: {}: {}", answer.status(), answer.body());
@@ -47,7 +47,8 @@ pub(crate) async fn patch(address: SocketAddr, path: &str, json: &'static str) -
 }
 
 /// The value of a header, or nothing.
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+#[must_use]
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 

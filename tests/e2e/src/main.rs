@@ -4,17 +4,14 @@
 //! hack/cluster.sh. Scenarios share one install and run one after the other. They wait for conditions, and count every
 //! request that their load sends: a failure is listed with its time and cause.
 
-mod cluster;
-mod fetch;
 mod load;
 mod pools;
-mod proxies;
-mod wait;
 
 mod scenario;
 mod suite;
 
 use clap::{Parser, Subcommand};
+use evenkeel_e2e::{cluster, fetch, leader, proxies, wait};
 
 /// End-to-end tests of Evenkeel.
 #[derive(Debug, Parser)]

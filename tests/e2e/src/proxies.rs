@@ -25,16 +25,20 @@ const CHANNEL_PORT: u16 = 9443;
 const CONTROLLER_SECRET: &str = "evenkeel-controller-tls";
 
 /// Metrics of a pod as it shows them.
-pub(crate) struct Figures(String);
+pub struct Figures(String);
 
 impl Figures {
     /// Of a proxy or a controller.
-    pub(crate) async fn of(pod: &Pod) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn of(pod: &Pod) -> anyhow::Result<Self> {
         Ok(Self(fetch::text(SocketAddr::new(address(pod)?, ADMIN_PORT), "/metrics").await?))
     }
 
     /// The sum of all series of a metric whose labels contain all of `labels`; 0 if there is none.
-    pub(crate) fn sum(&self, metric: &str, labels: &[&str]) -> f64 {
+    #[must_use]
+    pub fn sum(&self, metric: &str, labels: &[&str]) -> f64 {
         let series = self.0.lines().filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
             let (name, found) = name.split_once('{').unwrap_or((name, ""));
@@ -46,7 +50,10 @@ impl Figures {
 }
 
 /// The sum of a metric over all proxies.
-pub(crate) async fn sum(cluster: &Cluster, metric: &str, labels: &[&str]) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// If one does not answer.
+pub async fn sum(cluster: &Cluster, metric: &str, labels: &[&str]) -> anyhow::Result<f64> {
     let mut sum = 0.0;
     for pod in cluster.pods_of("proxy").await? {
         sum += Figures::of(&pod).await?.sum(metric, labels);
@@ -55,12 +62,16 @@ pub(crate) async fn sum(cluster: &Cluster, metric: &str, labels: &[&str]) -> any
 }
 
 /// A controller's certificate, taken from its Secret: what it lets do, anybody does who has it.
-pub(crate) struct Channel {
+pub struct Channel {
     identity: Arc<Identity>,
 }
 
 impl Channel {
-    pub(crate) async fn open(cluster: &Cluster) -> anyhow::Result<Self> {
+    /// With the certificate of the cluster's controllers.
+    ///
+    /// # Errors
+    /// If its Secret is not there or not whole.
+    pub async fn open(cluster: &Cluster) -> anyhow::Result<Self> {
         let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), SYSTEM);
         let secret = secrets.get(CONTROLLER_SECRET).await?;
         let file = |name: &str| {
@@ -73,14 +84,20 @@ impl Channel {
     }
 
     /// What a proxy has received.
-    pub(crate) async fn snapshot(&self, proxy: &Pod) -> anyhow::Result<ReceivedSnapshot> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn snapshot(&self, proxy: &Pod) -> anyhow::Result<ReceivedSnapshot> {
         let request = Request::builder().method(Method::GET).uri(SNAPSHOT_PATH).body(Bytes::new())?;
         let answer = self.send(proxy, request).await?;
         serde_json::from_slice(answer.body()).with_context(|| format!("{} answered", answer.status()))
     }
 
     /// Pushes no pools at all to a proxy, in the name of an epoch; gives the answer's status and body.
-    pub(crate) async fn push_nothing(&self, proxy: &Pod, epoch: u64) -> anyhow::Result<(u16, String)> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn push_nothing(&self, proxy: &Pod, epoch: u64) -> anyhow::Result<(u16, String)> {
         let document = SnapshotDocument {
             epoch,
             revision: 1_000_000,

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When `limit` is over: says what was waited for, and what the last look found.
-pub(crate) async fn until<T, F>(what: &str, limit: Duration, look: impl FnMut() -> F) -> anyhow::Result<T>
+pub async fn until<T, F>(what: &str, limit: Duration, look: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
@@ -23,7 +23,7 @@ where
 ///
 /// # Errors
 /// As [`until`].
-pub(crate) async fn until_every<T, F>(
+pub async fn until_every<T, F>(
     pause: Duration,
     what: &str,
     limit: Duration,
@@ -48,7 +48,7 @@ where
 ///
 /// # Errors
 /// With the first look that fails.
-pub(crate) async fn throughout<F>(time: Duration, mut look: impl FnMut() -> F) -> anyhow::Result<()>
+pub async fn throughout<F>(time: Duration, mut look: impl FnMut() -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {

@@ -10,14 +10,13 @@ use kube::{Api, ResourceExt as _, api::DeleteParams};
 use super::probes::{self, Of};
 use crate::{
     cluster::{Cluster, SYSTEM, is_ready},
+    leader::{LEASE, leader, lease},
     load::{Load, Plan},
     pools::Shop,
     proxies::{Channel, Figures},
     wait,
 };
 
-/// Name of the Lease.
-const LEASE: &str = "evenkeel-controller";
 /// Answers of a proxy to pushes, and the label of those that came too late.
 const ANSWERS: &str = "evenkeel_config_answers_total";
 const CONFLICT: &str = "\"409\"";
@@ -53,21 +52,6 @@ async fn one_after_the_other(cluster: &Cluster, shop: &Shop) -> anyhow::Result<[
     ensure!(again > new, "epoch {again} after the Lease was deleted, {new} before");
     let cold = a_cold_leader(cluster, shop).await.context("a cold leader")?;
     Ok([old, new, again, cold])
-}
-
-async fn lease(cluster: &Cluster) -> anyhow::Result<Lease> {
-    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM);
-    Ok(leases.get(LEASE).await?)
-}
-
-/// Who leads, and in which epoch.
-async fn leader(cluster: &Cluster) -> anyhow::Result<(Pod, u64)> {
-    let spec = lease(cluster).await?.spec.context("an empty Lease")?;
-    let holder = spec.holder_identity.unwrap_or_default();
-    let pods = cluster.pods_of("controller").await?;
-    let pod = pods.into_iter().find(|pod| holder.starts_with(&format!("{}_", pod.name_any())));
-    let epoch = u64::try_from(spec.lease_transitions.unwrap_or_default())?;
-    Ok((pod.with_context(|| format!("{holder:?} leads, which is no controller that lives"))?, epoch))
 }
 
 async fn a_hanging_leader(cluster: &Cluster, shop: &Shop) -> anyhow::Result<(u64, u64)> {
