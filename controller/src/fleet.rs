@@ -159,13 +159,13 @@ impl Member {
         u32::try_from(rejected).unwrap_or(u32::MAX)
     }
 
-    /// Whether it holds the endpoint for healthy; false if it has not said.
+    /// Whether it holds the endpoint for healthy, and has not taken it out for how it answers; false if it has not said.
     #[must_use]
     pub fn holds_healthy(&self, pool: &str, endpoint: &str) -> bool {
         let report = self.report.as_ref().and_then(|report| report.pools.get(pool));
         report
             .and_then(|pool| pool.endpoints.get(endpoint))
-            .is_some_and(|endpoint| endpoint.health == Health::Healthy)
+            .is_some_and(|endpoint| endpoint.health == Health::Healthy && !endpoint.is_ejected())
     }
 }
 

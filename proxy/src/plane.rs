@@ -141,10 +141,11 @@ async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
 }
 
 fn figures(pool: &Pool) -> PoolFigures<'_> {
+    let out = report::ejected(pool);
     let endpoints = pool.endpoints.iter().map(|endpoint| EndpointFigures {
         address: endpoint.address.to_string(),
         pod: endpoint.pod.as_deref(),
-        up: endpoint.health.is_healthy(),
+        up: endpoint.health.is_healthy() && !out.contains(endpoint.id.as_str()),
         weight: endpoint.weight,
         requests: endpoint.state.requests(),
         failures: endpoint.state.failures(),

@@ -148,6 +148,21 @@ pub struct EndpointReport {
     pub failures: u64,
 }
 
+impl EndpointReport {
+    /// It takes no requests because of how it answered them; on probation it takes one.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_ago.is_some())
+    }
+
+    /// Why it takes no requests, if it should.
+    #[must_use]
+    pub fn why_not(&self) -> Option<String> {
+        let ejected = || self.ejection.as_ref().map(|ejection| format!("ejected: {}", ejection.reason));
+        self.unhealthy_reason.clone().or_else(ejected)
+    }
+}
+
 /// Why an endpoint was taken out by passive health checks.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

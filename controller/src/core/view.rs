@@ -85,8 +85,8 @@ impl Core {
                     row.in_flight += report.in_flight;
                     row.requests += report.requests;
                     row.failures += report.failures;
-                    if let Some(reason) = &report.unhealthy_reason {
-                        row.unhealthy_reasons.insert(member.proxy.name.clone(), reason.clone());
+                    if let Some(reason) = report.why_not() {
+                        row.unhealthy_reasons.insert(member.proxy.name.clone(), reason);
                     }
                 }
                 rows.push(row);

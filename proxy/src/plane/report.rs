@@ -1,9 +1,12 @@
 //! What this proxy knows of a pool, as the channel tells it.
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::PoisonError,
+};
 
 use evenkeel_api::channel::{AutoReport, EjectionReport, EndpointReport, Health, PoolReport};
-use evenkeel_balance::{self as balance, EjectionReason, Standing, Time};
+use evenkeel_balance::{self as balance, EjectionReason, EndpointId, Standing, Time};
 
 use crate::{
     clock,
@@ -31,6 +34,13 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
         endpoints: endpoints.collect(),
         panicking: tuned.panicking,
     }
+}
+
+/// Identities of the endpoints that are ejected. O(n).
+pub(super) fn ejected(pool: &Pool) -> HashSet<EndpointId> {
+    let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+    let out = tuned.endpoints.iter().filter(|of| matches!(of.standing, Standing::Ejected { .. }));
+    out.map(|endpoint| endpoint.id.clone()).collect()
 }
 
 fn auto_report(auto: &balance::AutoReport, now: Time) -> AutoReport {

@@ -5,6 +5,7 @@
 mod common;
 
 mod admin;
+mod algorithms;
 mod drain;
 mod fields;
 mod framing;

@@ -30,8 +30,10 @@ async fn a_refused_connection_goes_to_another_endpoint() {
 async fn a_connection_that_does_not_open_goes_to_another_endpoint() {
     let (_held, silent) = full().await;
     let endpoint = canned(OK).await;
-    let (proxy, address) =
-        serving_as(&[silent, endpoint.address], |pool| pool.timeouts.connect = evenkeel_api::Duration::from_millis(50)).await;
+    let (proxy, address) = serving_as(&[silent, endpoint.address], |pool| {
+        pool.timeouts.connect = evenkeel_api::Duration::from_millis(50)
+    })
+    .await;
     let mut client = Client::connect(address).await;
     for _ in 0..2 {
         assert_eq!(client.ask(GET).await.status(), 200);
@@ -55,7 +57,8 @@ async fn there_is_one_retry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_another_endpoint_the_first_error_stands() {
     let (_held, silent) = full().await;
-    let (proxy, address) = serving_as(&[silent], |pool| pool.timeouts.connect = evenkeel_api::Duration::from_millis(50)).await;
+    let (proxy, address) =
+        serving_as(&[silent], |pool| pool.timeouts.connect = evenkeel_api::Duration::from_millis(50)).await;
     let response = client::ask(address, GET).await;
     assert_eq!((response.status(), response.reason()), (504, "connect_timeout"), "{response:?}");
     assert_eq!(report(&proxy, "a").retries, 0);

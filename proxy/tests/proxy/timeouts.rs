@@ -65,8 +65,7 @@ async fn an_endpoint_that_takes_no_more() {
         std::future::pending::<()>().await;
     })
     .await;
-    let (_proxy, address) =
-        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
+    let (_proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     let client = Client::connect(address).await;
     let (mut reading, mut writing) = client.stream.into_split();
     let upload = tokio::spawn(async move {
@@ -136,8 +135,7 @@ async fn a_slow_stream_is_no_idle_one() {
         }
     })
     .await;
-    let (_proxy, address) =
-        serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
+    let (_proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.stream_idle = SHORT).await;
     assert_eq!(client::ask(address, GET).await.body, "hello");
 }
 

@@ -1,0 +1,154 @@
+//! What each algorithm does to real requests, beyond what the balancing core's own tests show.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use evenkeel_api::{
+    channel::PoolDocument,
+    object::{Algorithm, AlgorithmType, HealthCheck, PassiveHealthCheck, SessionAffinity},
+};
+use serde_json::json;
+
+use crate::common::{
+    activate, at,
+    client::{self, GET, Response},
+    endpoint::{Endpoint, OK, canned},
+    free_port, pool, proxy, report, serving_as, until,
+};
+
+/// Endpoints that say who they are, and with what load.
+async fn named(count: usize, more: &str) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for number in 0..count {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-name: e{number}\r\n{more}\r\n");
+        endpoints.push(canned(answer.leak()).await);
+    }
+    endpoints
+}
+
+fn addresses(endpoints: &[Endpoint]) -> Vec<SocketAddr> {
+    endpoints.iter().map(|endpoint| endpoint.address).collect()
+}
+
+fn field(response: &Response, name: &str) -> String {
+    response.field(name).join(",")
+}
+
+async fn names(address: SocketAddr, requests: &[String]) -> Vec<String> {
+    let mut names = Vec::new();
+    for request in requests {
+        let response = client::ask(address, request).await;
+        names.push(field(&response, "x-name"));
+    }
+    names
+}
+
+fn gets(fields: impl Iterator<Item = String>) -> Vec<String> {
+    fields.map(|field| format!("GET /cart HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).collect()
+}
+
+fn algorithm(text: serde_json::Value) -> impl FnOnce(&mut PoolDocument) {
+    move |pool| pool.algorithm = serde_json::from_value(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_keeps_its_endpoint_and_keys_are_spread() {
+    for table in ["Ring", "Maglev", "Rendezvous"] {
+        let keys = json!([{"type": "Header", "name": "x-user"}, {"type": "Path"}]);
+        let of =
+            json!({"type": "ConsistentHash", "consistentHash": {"keys": keys, "table": {"type": table}}});
+        let endpoints = named(3, "").await;
+        let (_proxy, address) = serving_as(&addresses(&endpoints), algorithm(of)).await;
+        let users = || gets((0..24).map(|user| format!("x-user: user-{user}")));
+        let first = names(address, &users()).await;
+        assert_eq!(names(address, &users()).await, first, "{table}");
+        let taken: std::collections::BTreeSet<_> = first.iter().collect();
+        assert_eq!(taken.len(), 3, "{table}: {first:?}");
+        let without = names(address, &gets((0..6).map(|n| format!("x-other: {n}")))).await;
+        assert!(without.iter().all(|name| *name == without[0]), "the path is the key then: {without:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_algorithm_serves() {
+    let endpoints = named(3, "").await;
+    let types = [
+        AlgorithmType::LeastResponseTime,
+        AlgorithmType::Prequal,
+        AlgorithmType::WeightedByLoad,
+        AlgorithmType::Adaptive,
+        AlgorithmType::Auto,
+    ];
+    for type_ in types {
+        let of = Algorithm { type_, ..Algorithm::default() };
+        let (proxy, address) = serving_as(&addresses(&endpoints), |pool| pool.algorithm = of).await;
+        let mut taken = BTreeMap::<_, u32>::new();
+        for name in names(address, &gets((0..300).map(|n| format!("x-n: {n}")))).await {
+            *taken.entry(name).or_default() += 1;
+        }
+        assert_eq!(taken.len(), 3, "{type_:?}: {taken:?}");
+        let said = report(&proxy, "a").algorithm;
+        let auto = type_ == AlgorithmType::Auto;
+        assert!(auto || said == type_.as_str(), "{type_:?} is told as {said}");
+        assert_eq!(report(&proxy, "a").auto.is_some(), auto);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_reports_are_read_and_kept_from_clients() {
+    let load = "endpoint-load-metrics: TEXT cpu_utilization=0.5,rps_fractional=10\r\n";
+    let endpoints = named(2, load).await;
+    let of = json!({"type": "WeightedByLoad"});
+    let (_proxy, address) = serving_as(&addresses(&endpoints), algorithm(of)).await;
+    assert_eq!(field(&client::ask(address, GET).await, "endpoint-load-metrics"), "");
+    let (_proxy, address) =
+        serving_as(&addresses(&endpoints), algorithm(json!({"type": "RoundRobin"}))).await;
+    assert_ne!(field(&client::ask(address, GET).await, "endpoint-load-metrics"), "", "not ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_stays_at_its_endpoint_and_moves_when_that_is_gone() {
+    let endpoints = named(3, "").await;
+    let (proxy, port) = (proxy(), free_port());
+    let mut pool_of = pool(port, &addresses(&endpoints));
+    pool_of.session_affinity = Some(SessionAffinity::default());
+    activate(&proxy, &[("a", &pool_of)]).await;
+    let first = client::ask(at(port), GET).await;
+    let cookie = field(&first, "set-cookie");
+    let pair = cookie.split(';').next().unwrap().to_owned();
+    assert!(pair.starts_with("evenkeel-affinity="), "{cookie}");
+    let home = field(&first, "x-name");
+    let with = || gets((0..12).map(|_| format!("cookie: {pair}")));
+    assert!(names(at(port), &with()).await.iter().all(|name| *name == home));
+    assert_eq!(field(&client::ask(at(port), &with()[0]).await, "set-cookie"), "");
+
+    let index: usize = home[1..].parse().unwrap();
+    let mut left = addresses(&endpoints);
+    left.remove(index);
+    let mut next = pool(port, &left);
+    (next.generation, next.session_affinity) = (2, Some(SessionAffinity::default()));
+    activate(&proxy, &[("a", &next)]).await;
+    let moved = client::ask(at(port), &with()[0]).await;
+    assert_eq!(moved.status(), 200);
+    assert_ne!(field(&moved, "set-cookie"), "", "it is told of its new endpoint");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_fails_is_taken_out_and_told() {
+    let good = canned(OK).await;
+    let bad = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;
+    let passive = PassiveHealthCheck { consecutive_5xx: 3, ..PassiveHealthCheck::default() };
+    let check = HealthCheck { passive: Some(passive), ..HealthCheck::default() };
+    let (proxy, address) =
+        serving_as(&[good.address, bad.address], |pool| pool.health_check = Some(check)).await;
+    let id = bad.address.to_string();
+    for _ in 0..8 {
+        client::ask(address, GET).await;
+    }
+    until("its ejection", || report(&proxy, "a").endpoints[&id].is_ejected()).await;
+    let told = report(&proxy, "a").endpoints[&id].clone();
+    assert_eq!(told.why_not().as_deref(), Some("ejected: Consecutive5xx"));
+    assert!(told.effective_weight == 0.0, "{told:?}");
+    for _ in 0..8 {
+        assert_eq!(client::ask(address, GET).await.status(), 200);
+    }
+}
