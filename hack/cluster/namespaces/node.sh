@@ -64,6 +64,9 @@ make_network() {
     [[ $other == "$n" ]] || ip route add "$(node_pods "$other")" via "$(node_address "$other")"
   done
   sysctl -qw net.ipv4.ip_forward=1
+  # An attempt to reach a pod that died leads all that come from the same port of the same client to that pod, for as long
+  # as conntrack remembers it: two minutes, while a busy client's ports come round in seconds.
+  sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_sent=5
 }
 
 start_containerd() {

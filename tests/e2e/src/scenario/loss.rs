@@ -1,6 +1,10 @@
 //! 8. All proxies are deleted at once; a node dies with a proxy and endpoints on it.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -175,8 +179,16 @@ fn judge(counts: &Counts, killed: Duration, noticed: Duration, dead: &[String]) 
         failure.cause.is_lost_connection()
             || is_sent && dead.iter().any(|address| failure.cause.names(address))
     };
-    counts.none_failed_but(|failure| {
+    let judged = counts.none_failed_but(|failure| {
         failure.ended >= killed && failure.started <= noticed && was_on_it(failure)
+    });
+    judged.with_context(|| {
+        let mut seconds = BTreeMap::<_, u64>::new();
+        for failure in &counts.failures {
+            *seconds.entry(failure.started.as_secs()).or_default() += 1;
+        }
+        let (killed, noticed) = (killed.as_secs_f64(), noticed.as_secs_f64());
+        format!("killed at {killed:.1} s, noticed at {noticed:.1} s; all failures by second: {seconds:?}")
     })
 }
 
