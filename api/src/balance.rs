@@ -184,7 +184,7 @@ fn percent(value: impl Into<f64>) -> f64 {
 
 /// The lowest prime from `from`. Below 5 million, so trial division is quick.
 fn next_prime(from: u32) -> u32 {
-    let is_prime = |n: &u32| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (from..).find(is_prime).unwrap_or(65_537)
 }
 

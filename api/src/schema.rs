@@ -227,9 +227,9 @@ fn unknown_fields(
 mod tests {
     use super::*;
 
-    fn rejected(document: Value, expect: &[&str]) {
+    fn rejected(document: &Value, expect: &[&str]) {
         let found: Vec<_> =
-            check(&document).into_iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+            check(document).into_iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
         assert_eq!(found.len(), expect.len(), "{found:#?}");
         for (found, expect) in found.iter().zip(expect) {
             assert!(found.starts_with(expect), "{found:?} does not start with {expect:?}");
@@ -238,27 +238,30 @@ mod tests {
 
     #[test]
     fn a_document_keeps_to_the_rules_of_the_spec() {
-        rejected(json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2s"}}}), &[]);
+        rejected(&json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2s"}}}), &[]);
         rejected(
-            json!({"algorithm": {"type": "PowerOfTwoChoices", "powerOfTwoChoices": {"choices": 1}}}),
+            &json!({"algorithm": {"type": "PowerOfTwoChoices", "powerOfTwoChoices": {"choices": 1}}}),
             &["algorithm.powerOfTwoChoices.choices: 1 is less than the minimum of 2"],
         );
         rejected(
-            json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2m"}}}),
+            &json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2m"}}}),
             &["algorithm.prequal.maxAge: maxAge must be from 10ms to 1m"],
         );
-        rejected(json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
-        rejected(json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);
+        rejected(&json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
+        rejected(&json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);
         let both = json!({"type": "Ring", "maglev": {}});
         let hash = json!({"keys": [{"type": "Header"}, {"type": "Path"}], "table": both});
         rejected(
-            json!({"algorithm": {"type": "ConsistentHash", "consistentHash": hash}}),
+            &json!({"algorithm": {"type": "ConsistentHash", "consistentHash": hash}}),
             &["algorithm.consistentHash.keys[0].name: ", "algorithm.consistentHash.table.maglev: "],
         );
         let none = json!({"cookie": {"sameSite": "None"}});
-        rejected(json!({"sessionAffinity": none}), &["sessionAffinity.cookie.sameSite: sameSite None needs"]);
+        rejected(
+            &json!({"sessionAffinity": none}),
+            &["sessionAffinity.cookie.sameSite: sameSite None needs"],
+        );
         let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
-        rejected(json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+        rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
     }
 
     #[test]
