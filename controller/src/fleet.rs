@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evenkeel_api::channel::{Health, PoolUid, PoolsReport, Rejection};
+use evenkeel_api::channel::{EndpointReport, Health, PoolUid, PoolsReport, Rejection};
 
 use crate::published::{Proxy, ProxyEvent, ProxyId};
 
@@ -16,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Fleet {
     members: BTreeMap<ProxyId, Member>,
+    /// Counts what may have changed an endpoint's health in the eyes of the live proxies.
+    opinions: u64,
 }
 
 /// A proxy and what it said.
@@ -51,6 +53,7 @@ impl Fleet {
     /// Takes over the set of proxies.
     pub fn set_proxies(&mut self, proxies: &BTreeMap<ProxyId, Proxy>, now: Instant) {
         self.members.retain(|id, _| proxies.contains_key(id));
+        self.opinions += 1;
         for (id, proxy) in proxies {
             let member = self.members.entry(id.clone()).or_insert_with(|| Member {
                 proxy: proxy.clone(),
@@ -89,6 +92,9 @@ impl Fleet {
                 if member.version().is_some_and(|version| version != (report.epoch, report.revision)) {
                     member.acknowledged = None;
                 }
+                if !member.report.as_ref().is_some_and(|old| same_health(old, &report)) {
+                    self.opinions += 1;
+                }
                 member.report = Some(*report);
                 (member.heard, member.answered, member.failure) = (now, true, None);
             }
@@ -98,6 +104,12 @@ impl Fleet {
                     Some(format!("it has had a push of epoch {epoch}, which is not older than ours"));
             }
         }
+    }
+
+    /// As long as this stays the same, so does the health of every endpoint in the eyes of the live proxies.
+    #[must_use]
+    pub const fn opinions(&self) -> u64 {
+        self.opinions
     }
 
     /// All proxies.
@@ -116,6 +128,21 @@ impl Fleet {
         let times = self.members.values().flat_map(|member| [member.heard, member.progressed]);
         times.map(|time| time + PATIENCE).filter(|time| *time > now).min()
     }
+}
+
+/// Whether two reports of a proxy say the same of the health of the same endpoints. O(endpoints).
+fn same_health(old: &PoolsReport, new: &PoolsReport) -> bool {
+    fn health(report: &PoolsReport) -> impl Iterator<Item = (&str, &str, bool)> {
+        let pools = report.pools.iter();
+        let endpoints = pools.flat_map(|(uid, pool)| pool.endpoints.iter().map(move |(id, of)| (uid, id, of)));
+        endpoints.map(|(uid, id, of)| (uid.as_str(), id.as_str(), is_healthy(of)))
+    }
+    health(old).eq(health(new))
+}
+
+/// Passes its checks, and has not been taken out for how it answers.
+fn is_healthy(endpoint: &EndpointReport) -> bool {
+    endpoint.health == Health::Healthy && !endpoint.is_ejected()
 }
 
 impl Member {
@@ -165,7 +192,7 @@ impl Member {
         let report = self.report.as_ref().and_then(|report| report.pools.get(pool));
         report
             .and_then(|pool| pool.endpoints.get(endpoint))
-            .is_some_and(|endpoint| endpoint.health == Health::Healthy && !endpoint.is_ejected())
+            .is_some_and(is_healthy)
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use evenkeel_api::{
-    channel::{ListenerDocument, PoolDocument, PoolText, PoolUid},
-    object::{BalancerPoolStatus, reason},
+    channel::{Digest, ListenerDocument, PoolDocument, PoolText, PoolUid},
+    object::{BalancerPoolStatus, EndpointCounts, reason},
     schema,
 };
 
@@ -46,6 +46,10 @@ pub(super) struct PoolState {
     pub(super) text: Option<PoolText>,
     /// (epoch, revision) in which the text last changed.
     pub(super) changed: Option<(u64, u64)>,
+    /// Endpoints, counted.
+    pub(super) counts: EndpointCounts,
+    /// What was counted: the proxies' opinions, and the document.
+    pub(super) counted: Option<(u64, Option<Digest>)>,
     /// The status last written or stored.
     pub(super) status: Option<BalancerPoolStatus>,
     pub(super) written: Option<Instant>,
@@ -65,6 +69,8 @@ impl PoolState {
             document: None,
             text: None,
             changed: None,
+            counts: EndpointCounts::default(),
+            counted: None,
             status: pool.status.clone(),
             written: None,
         }

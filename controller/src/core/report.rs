@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evenkeel_api::object::{Address, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason};
+use evenkeel_api::{
+    channel::PoolText,
+    object::{Address, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason},
+};
 
 use super::{Core, Now, Role, pools::PoolState};
 use crate::{
@@ -174,6 +177,7 @@ impl Core {
 
     fn statuses(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.issued.counts_due = None;
+        self.count_endpoints();
         let new: Vec<_> = self.pools.iter().map(|(name, state)| self.status_of(name, state, now)).collect();
         for ((name, state), status) in self.pools.iter_mut().zip(new) {
             let urgent = match &state.status {
@@ -209,7 +213,7 @@ impl Core {
             listeners: listeners(state),
             problems: &problems,
             programmed: self.programmed(name, state, now.instant),
-            endpoints: self.endpoint_counts(name, state),
+            endpoints: state.counts.clone(),
             proxies: self.proxy_counts(name, state),
             revision: state.changed.map(|(epoch, revision)| format!("{epoch}.{revision}")),
             hash: state.text.as_ref().map(|text| text.digest().to_string()),
@@ -299,6 +303,21 @@ impl Core {
         Programmed::No(reason::PENDING, message)
     }
 
+    /// Counts the endpoints of the pools for which they, or what the proxies think of them, may have changed.
+    fn count_endpoints(&mut self) {
+        let opinions = self.fleet.opinions();
+        let key = |state: &PoolState| Some((opinions, state.text.as_ref().map(PoolText::digest)));
+        let stale = self.pools.iter().filter(|(_, state)| state.counted != key(state));
+        let counted: Vec<_> =
+            stale.map(|(name, state)| (name.clone(), key(state), self.endpoint_counts(name, state))).collect();
+        for (name, key, counts) in counted {
+            if let Some(state) = self.pools.get_mut(&name) {
+                (state.counted, state.counts) = (key, counts);
+            }
+        }
+    }
+
+    /// O(endpoints x proxies).
     fn endpoint_counts(&self, name: &ObjectName, state: &PoolState) -> EndpointCounts {
         let Some(document) = &state.document else { return EndpointCounts::default() };
         let class = self.class_of(name, state).unwrap_or_default();
