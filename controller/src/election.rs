@@ -173,18 +173,18 @@ impl<L: Leases> Election<L> {
                 }
                 Ok(start + RENEW)
             }
-            Err(LeaseError::Conflict) => {
+            // An API server says either of a Lease that was deleted.
+            Err(LeaseError::Conflict | LeaseError::Missing) => {
                 self.look(limit).await?;
+                if self.known.is_missing() {
+                    tracing::warn!(epoch, "the Lease was deleted, making it anew");
+                    return self.create(self.known.next_epoch(), start, limit).await;
+                }
                 if self.known.holds(epoch) {
                     return Ok(Instant::now()); // somebody wrote a label, or our own renewal was slow to tell
                 }
                 self.follow("another replica took the Lease");
                 Ok(Instant::now())
-            }
-            Err(LeaseError::Missing) => {
-                tracing::warn!(epoch, "the Lease was deleted, making it anew");
-                self.known.saw(None, Instant::now());
-                self.create(self.known.next_epoch(), start, limit).await
             }
             Err(error) => Err(error),
         }

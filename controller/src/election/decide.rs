@@ -69,6 +69,11 @@ impl Known {
         self.told = self.told.max(epoch);
     }
 
+    /// Whether there was none at the last look.
+    pub(super) const fn is_missing(&self) -> bool {
+        self.lease.is_none()
+    }
+
     /// Whether the Lease says that this replica leads under this epoch.
     pub(super) fn holds(&self, epoch: u64) -> bool {
         self.lease

@@ -124,7 +124,8 @@ impl Leases for Server {
 
     async fn replace(&self, lease: Lease) -> Result<Lease, LeaseError> {
         let replaced = self.request(move |state| match &state.lease {
-            None => Err(LeaseError::Missing),
+            // As for a deleted Lease that is replaced under its old version.
+            None => Err(if state.random.random() { LeaseError::Missing } else { LeaseError::Conflict }),
             Some(stored) if stored.metadata.resource_version != lease.metadata.resource_version => {
                 Err(LeaseError::Conflict)
             }
