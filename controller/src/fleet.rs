@@ -134,7 +134,8 @@ impl Fleet {
 fn same_health(old: &PoolsReport, new: &PoolsReport) -> bool {
     fn health(report: &PoolsReport) -> impl Iterator<Item = (&str, &str, bool)> {
         let pools = report.pools.iter();
-        let endpoints = pools.flat_map(|(uid, pool)| pool.endpoints.iter().map(move |(id, of)| (uid, id, of)));
+        let endpoints =
+            pools.flat_map(|(uid, pool)| pool.endpoints.iter().map(move |(id, of)| (uid, id, of)));
         endpoints.map(|(uid, id, of)| (uid.as_str(), id.as_str(), is_healthy(of)))
     }
     health(old).eq(health(new))
@@ -190,9 +191,7 @@ impl Member {
     #[must_use]
     pub fn holds_healthy(&self, pool: &str, endpoint: &str) -> bool {
         let report = self.report.as_ref().and_then(|report| report.pools.get(pool));
-        report
-            .and_then(|pool| pool.endpoints.get(endpoint))
-            .is_some_and(is_healthy)
+        report.and_then(|pool| pool.endpoints.get(endpoint)).is_some_and(is_healthy)
     }
 }
 

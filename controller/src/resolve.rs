@@ -199,7 +199,6 @@ impl Resolver<'_> {
             weight: self.weight(endpoint),
             terminating: endpoint.terminating,
             pod: endpoint.pod.as_ref().map(|pod| pod.name.clone()),
-            ready_since: None,
         };
         // The same pod may stand in two slices for a moment: ready wins over terminating, the first over the second.
         let known = endpoints.entry(id).or_insert_with(|| document.clone());

@@ -115,16 +115,13 @@ pub struct EndpointDocument {
     /// Name of the pod, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Seconds since the Unix epoch at which the pod became ready, where slow start asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ready_since: Option<i64>,
 }
 
 impl EndpointDocument {
     /// An endpoint of weight 1 that is no pod.
     #[must_use]
     pub const fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1, terminating: false, pod: None, ready_since: None }
+        Self { address, weight: 1, terminating: false, pod: None }
     }
 }
 

@@ -158,8 +158,8 @@ impl EndpointReport {
     /// Why it takes no requests, if it should.
     #[must_use]
     pub fn why_not(&self) -> Option<String> {
-        let ejected = || self.ejection.as_ref().map(|ejection| format!("ejected: {}", ejection.reason));
-        self.unhealthy_reason.clone().or_else(ejected)
+        let ejection = self.ejection.as_ref().filter(|_| self.is_ejected());
+        self.unhealthy_reason.clone().or_else(|| Some(format!("ejected: {}", ejection?.reason)))
     }
 }
 

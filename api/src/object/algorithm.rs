@@ -113,7 +113,7 @@ pub enum AlgorithmType {
     LeastRequest,
     /// The endpoint with the lowest product of response time and requests in flight, of a few drawn at random (Peak EWMA).
     LeastResponseTime,
-    /// Always the same endpoint for the same client address.
+    /// Always the same endpoint for the same client, by the address that connects to the proxy.
     SourceIPHash,
     /// Always the same endpoint for the same key of the request.
     ConsistentHash,
@@ -124,7 +124,7 @@ pub enum AlgorithmType {
     WeightedByLoad,
     /// One endpoint after the other, with weights that follow what is seen of the endpoints in small steps.
     Adaptive,
-    /// One of several algorithms, chosen by what is seen of the pool; the status says which, and why.
+    /// One of several algorithms, chosen by what each proxy sees of the endpoints; its `GET /v1/pools` says which, and why.
     Auto,
 }
 

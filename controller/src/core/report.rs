@@ -308,8 +308,9 @@ impl Core {
         let opinions = self.fleet.opinions();
         let key = |state: &PoolState| Some((opinions, state.text.as_ref().map(PoolText::digest)));
         let stale = self.pools.iter().filter(|(_, state)| state.counted != key(state));
-        let counted: Vec<_> =
-            stale.map(|(name, state)| (name.clone(), key(state), self.endpoint_counts(name, state))).collect();
+        let counted: Vec<_> = stale
+            .map(|(name, state)| (name.clone(), key(state), self.endpoint_counts(name, state)))
+            .collect();
         for (name, key, counts) in counted {
             if let Some(state) = self.pools.get_mut(&name) {
                 (state.counted, state.counts) = (key, counts);
@@ -324,12 +325,17 @@ impl Core {
         let live: Vec<_> = self.fleet.live(&class).collect();
         let mut counts = EndpointCounts::default();
         let mut seen = BTreeSet::new();
-        for (id, endpoint) in document.backends.values().flat_map(|backend| &backend.endpoints) {
+        // One that several backends have counts as where it takes requests.
+        let mut backends: Vec<_> = document.backends.values().collect();
+        backends.sort_by_key(|backend| backend.weight == 0);
+        let endpoints =
+            backends.into_iter().flat_map(|of| of.endpoints.iter().map(move |each| (of.weight, each)));
+        for (share, (id, endpoint)) in endpoints {
             if !seen.insert(id) {
                 continue;
             }
             counts.total += 1;
-            if endpoint.terminating || endpoint.weight == 0 {
+            if endpoint.terminating || endpoint.weight == 0 || share == 0 {
                 counts.draining += 1;
             } else if !live.is_empty()
                 && 2 * live.iter().filter(|member| member.holds_healthy(&state.uid, id)).count() >= live.len()

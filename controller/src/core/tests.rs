@@ -323,6 +323,16 @@ fn a_service_that_the_api_server_refuses_is_told() {
 }
 
 #[test]
+fn what_takes_no_share_is_not_called_healthy() {
+    let mut world = World::new();
+    world.pool("a", 1, &SPEC.replace(r#""service""#, r#""weight": 0, "service""#));
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed", "Ready=False,NoHealthyEndpoint"]);
+    let counts = world.statuses[&ObjectName::new("shop", "a")].endpoints.clone().unwrap();
+    assert_eq!((counts.total, counts.healthy, counts.draining), (2, 0, 2));
+}
+
+#[test]
 fn proxies_and_special_addresses_are_no_endpoints() {
     let mut world = World::new();
     world.slice("evenkeel-system", "evenkeel-controller", &["10.8.0.1"]);

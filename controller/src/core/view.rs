@@ -71,7 +71,7 @@ impl Core {
                     address: endpoint.address.to_string(),
                     pod: endpoint.pod.clone(),
                     weight: endpoint.weight,
-                    draining: endpoint.terminating || endpoint.weight == 0,
+                    draining: endpoint.terminating || endpoint.weight == 0 || of.weight == 0,
                     healthy_on: 0,
                     proxies: u32::try_from(live).unwrap_or(u32::MAX),
                     unhealthy_reasons: Default::default(),

@@ -43,7 +43,7 @@ struct EndpointEntry {
     metrics: Arc<EndpointMetrics>,
     plan: Plan,
     checker: Option<Checker>,
-    /// When it became ready, if that is known or was seen; else it always was.
+    /// When this proxy came to know it, if it did not know it from the start.
     ready_since: Option<Time>,
 }
 
@@ -115,14 +115,13 @@ impl PoolEntry {
             let id = EndpointId::from(id.as_str());
             let check = document.health_check.as_ref().and_then(|check| check.active.clone());
             let plan = Plan { address: endpoint.address, check };
-            let ready_since = endpoint.ready_since.map(clock::at_unix);
             let entry = before.remove(&id).or_else(|| self.endpoints.remove(&id));
             let mut entry = entry.unwrap_or_else(|| EndpointEntry {
                 health: Arc::new(EndpointHealth::new(origin)),
                 metrics: Arc::new(checks.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
-                ready_since: ready_since.or(seen),
+                ready_since: seen,
             });
             let subject = Subject {
                 pool: self.uid.clone(),
@@ -271,7 +270,8 @@ fn reads_load(algorithm: &object::Algorithm) -> bool {
             signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))
         }
         AlgorithmType::Auto => {
-            algorithm.auto.clone().unwrap_or_default().allowed.contains(&AlgorithmType::WeightedByLoad)
+            let allowed = algorithm.auto.clone().unwrap_or_default().allowed;
+            allowed.iter().any(|of| matches!(of, AlgorithmType::WeightedByLoad | AlgorithmType::Adaptive))
         }
         _ => false,
     }

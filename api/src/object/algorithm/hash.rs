@@ -95,7 +95,7 @@ pub enum HashKeyType {
     Path,
     /// The host, without the port.
     Host,
-    /// The client's address.
+    /// The address that connects to the proxy.
     SourceIP,
 }
 

@@ -193,7 +193,10 @@ async fn a_service_is_made_changed_and_deleted() {
         .await;
     let changed = api.get("shop-checkout").await.unwrap();
     assert_eq!(ports(&changed), [(80, json!(10_005))]);
-    assert_eq!(changed.annotations().keys().collect::<Vec<_>>(), ["evenkeel.dev/applied", "example.com/other"]);
+    assert_eq!(
+        changed.annotations().keys().collect::<Vec<_>>(),
+        ["evenkeel.dev/applied", "example.com/other"]
+    );
     assert_eq!(changed.uid(), made.uid());
 
     let delete = |uid: &str| Effect::DeleteService { name: name.clone(), uid: uid.to_owned() };
