@@ -43,6 +43,14 @@ pub(crate) struct Slot {
     pub(crate) probation: bool,
 }
 
+impl Slot {
+    /// Requests in flight with one more, for each unit of weight.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
+    pub(crate) fn load_with_one_more(&self) -> f64 {
+        (self.state.in_flight() + 1) as f64 / self.weight
+    }
+}
+
 /// Endpoints among which the algorithm decides. There is at least one.
 #[derive(Debug)]
 pub(crate) struct Set {

@@ -157,7 +157,7 @@ pub(crate) struct PoolMetrics {
     /// Responses that broke after their head, by reason.
     pub(crate) broken: Tally<&'static str>,
     /// Reports of load by what became of them.
-    pub(crate) load_reports: Tally<&'static str>,
+    pub(crate) load_reports: LoadReports,
     made: Tally<(&'static str, u16)>,
 }
 
@@ -171,7 +171,7 @@ impl PoolMetrics {
             endpoint_duration: duration_histogram(),
             retries: Tally::default(),
             broken: Tally::default(),
-            load_reports: Tally::default(),
+            load_reports: LoadReports::default(),
             made: Tally::default(),
         }
     }
@@ -204,6 +204,26 @@ impl PoolMetrics {
     /// An endpoint has given the head of its response.
     pub(crate) fn endpoint_answered(&self, endpoint: &EndpointMetrics, duration: Duration) {
         endpoint.duration.as_ref().unwrap_or(&self.endpoint_duration).observe(duration.as_secs_f64());
+    }
+}
+
+/// Reports of load. One comes with each response, so nobody waits for a lock here.
+#[derive(Debug, Default)]
+pub(crate) struct LoadReports {
+    taken: AtomicU64,
+    invalid: AtomicU64,
+}
+
+impl LoadReports {
+    pub(crate) fn add(&self, is_valid: bool) {
+        let count = if is_valid { &self.taken } else { &self.invalid };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// Those that there were, by what became of them.
+    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
+        let counts = [("taken", self.taken.load(Relaxed)), ("invalid", self.invalid.load(Relaxed))];
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 }
 

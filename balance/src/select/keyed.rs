@@ -112,12 +112,8 @@ impl Keyed {
     }
 
     /// Where there is most room: only if weights are so far apart that the walk did not come by.
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
     fn least_loaded(scene: &Scene<'_>) -> Option<usize> {
-        let load = |index: usize| {
-            let slot = &scene.slots[index];
-            (slot.state.in_flight() + 1) as f64 / slot.weight
-        };
+        let load = |index: usize| scene.slots[index].load_with_one_more();
         let left = (0..scene.slots.len()).filter(|index| !scene.excludes(*index));
         left.min_by(|a, b| load(*a).total_cmp(&load(*b)))
     }

@@ -98,10 +98,9 @@ impl Least {
         best.map(|(index, _)| index)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
     fn cost(&self, index: usize, mean: Option<f64>, scene: &Scene<'_>) -> f64 {
         let slot = &scene.slots[index];
-        let load = (slot.state.in_flight() + 1) as f64 / slot.weight;
+        let load = slot.load_with_one_more();
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
         // As long as nothing was measured at all, all are alike. An average that has fallen to nothing must not hide the load.

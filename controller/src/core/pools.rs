@@ -196,6 +196,9 @@ impl Core {
 
     /// Documents of the pools that changed.
     pub(super) fn compile(&mut self, changes: &Changes) {
+        if changes.pools.is_empty() && changes.endpoints.is_empty() {
+            return; // most steps are answers of proxies
+        }
         let own = self.own();
         for name in &changes.pools {
             self.compile_pool(name, &own);
@@ -353,6 +356,7 @@ fn published_ports(index: &Index) -> BTreeMap<String, BTreeSet<(PoolUid, u16)>> 
     published
 }
 
-fn text(document: &PoolDocument) -> Option<PoolText> {
+/// A document as it is sent.
+pub(super) fn text(document: &PoolDocument) -> Option<PoolText> {
     PoolText::new(&schema::sparse(document)).ok()
 }

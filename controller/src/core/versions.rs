@@ -6,9 +6,12 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_api::channel::{ListenerDocument, PoolDocument, PoolText, PoolUid, ReceivedSnapshot};
+use evenkeel_api::channel::{ListenerDocument, PoolDocument, PoolUid, ReceivedSnapshot};
 
-use super::{Core, pools::PoolState};
+use super::{
+    Core,
+    pools::{PoolState, text},
+};
 use crate::{
     compile::Mode,
     event::ObjectName,
@@ -229,8 +232,7 @@ impl Core {
 }
 
 fn published(document: &PoolDocument) -> Option<PublishedPool> {
-    let text = PoolText::new(&evenkeel_api::schema::sparse(document)).ok()?;
-    Some(PublishedPool { text, generation: document.generation })
+    Some(PublishedPool { text: text(document)?, generation: document.generation })
 }
 
 fn published_pool(state: &PoolState) -> Option<PublishedPool> {

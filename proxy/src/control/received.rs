@@ -246,7 +246,7 @@ impl Received {
     pub fn again(&self) -> Candidate {
         let mut next = self.clone();
         for pool in next.pools.values_mut() {
-            pool.rejections = pool.parsed.as_ref().err().cloned().unwrap_or_default();
+            pool.rejections = rejections(&pool.parsed);
         }
         Candidate::new(next)
     }
@@ -336,13 +336,13 @@ impl Received {
             _ => fitting(&shared).and_then(|()| parse(value)),
         };
         let active = old.and_then(|old| old.active.clone());
-        let rejections = parsed.as_ref().err().cloned().unwrap_or_default();
+        let rejections = rejections(&parsed);
         Ok((uid, Pool { text, parsed, shared, active, rejections }))
     }
 
     fn next(&self, position: (u64, u64), hash: String, mut pools: BTreeMap<PoolUid, Pool>) -> Candidate {
         for pool in pools.values_mut() {
-            pool.rejections = pool.parsed.as_ref().err().cloned().unwrap_or_default();
+            pool.rejections = rejections(&pool.parsed);
         }
         let source = if position.0 == 0 { Source::Follower } else { Source::Leader };
         Candidate::new(Self { source, position, fence: self.fence.max(position.0), hash, pools })
@@ -408,6 +408,11 @@ fn canonical(uid: &str, value: &Value) -> Result<PoolText, Refusal> {
 fn version(uid: &str, value: &Value) -> Result<Option<Version>, Refusal> {
     let text = canonical(uid, value)?;
     Ok(parse(value).ok().map(|document| Version { text, document }))
+}
+
+/// Why a document cannot be read, before the request path has a say.
+fn rejections(parsed: &Result<Arc<PoolDocument>, Vec<Rejection>>) -> Vec<Rejection> {
+    parsed.as_ref().err().cloned().unwrap_or_default()
 }
 
 /// What members of a document say that a newer controller may mean.

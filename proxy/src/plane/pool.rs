@@ -155,7 +155,10 @@ impl PoolEntry {
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
             None => {
-                self.tell();
+                // Nothing else is told of that can change without the balancer.
+                if self.document.algorithm.type_ == AlgorithmType::Auto {
+                    self.tell();
+                }
                 None
             }
         }

@@ -200,15 +200,11 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn outcome(&mut self, status: Status) -> Outcome {
-        let outcome = Outcome::new(status, clock::now(), self.latency);
-        Outcome { retry_after: self.retry_after, load: self.load.take(), ..outcome }
-    }
-
     /// Says how it ended.
     fn ended(&mut self, status: Status) {
-        let outcome = self.outcome(status);
-        self.guard.set_outcome(outcome);
+        let outcome = Outcome::new(status, clock::now(), self.latency);
+        let (retry_after, load) = (self.retry_after, self.load.take());
+        self.guard.set_outcome(Outcome { retry_after, load, ..outcome });
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn take(headers: &mut HeaderMap, metrics: &PoolMetrics) -> Option<Box
         (None, Some(binary)) => LoadReport::parse_binary_header(binary.as_bytes()),
         (Some(_), Some(_)) => Err(orca::OrcaError::Duplicate),
     };
-    metrics.load_reports.add(if parsed.is_ok() { "taken" } else { "invalid" });
+    metrics.load_reports.add(parsed.is_ok());
     match parsed {
         Ok(report) => Some(Box::new(report)),
         Err(error) => {
