@@ -13,6 +13,8 @@ struct Record {
     state: State,
     /// Counts the tasks that have checked the endpoint: the latest has a say, one that is ending has none.
     checker: u64,
+    /// It was taken out for how it answers requests, or is on probation.
+    ejected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +60,15 @@ impl Streak {
 
 impl EndpointHealth {
     pub(super) const fn healthy() -> Self {
-        Self(Mutex::new(Record { state: State::Healthy, checker: 0 }))
+        Self::of(State::Healthy)
     }
 
     pub(super) const fn unverified() -> Self {
-        Self(Mutex::new(Record { state: State::Unverified { reason: None, failed: false }, checker: 0 }))
+        Self::of(State::Unverified { reason: None, failed: false })
+    }
+
+    const fn of(state: State) -> Self {
+        Self(Mutex::new(Record { state, checker: 0, ejected: false }))
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -83,6 +89,14 @@ impl EndpointHealth {
 
     pub(crate) fn is_unverified(&self) -> bool {
         matches!(self.record().state, State::Unverified { .. })
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.record().ejected
+    }
+
+    pub(crate) fn set_ejected(&self, ejected: bool) {
+        self.record().ejected = ejected;
     }
 
     /// Why the last check failed, while unhealthy.

@@ -1,7 +1,7 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,7 +10,7 @@ use evenkeel_api::{
     object::{self, AdaptiveSignal, AlgorithmType},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner, TunerReport,
 };
 
 use super::Origin;
@@ -164,6 +164,18 @@ impl PoolEntry {
         }
     }
 
+    /// Something was learned that should not wait for the next tick.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.state.is_urgent() && self.is_tuned()
+    }
+
+    /// Checks of these endpoints passed, which were ejected: they come back with the next tick.
+    pub(super) fn checks_passed(&mut self, endpoints: &BTreeSet<EndpointId>) {
+        for id in endpoints.iter().filter(|id| self.tuner.check_passed(id, clock::now())) {
+            tracing::info!(pool = self.document.name, endpoint = %id, "ejection ended: a check passed");
+        }
+    }
+
     /// Anything about it changes by what is learned, or with time.
     fn is_tuned(&self) -> bool {
         let document = &self.document;
@@ -186,7 +198,14 @@ impl PoolEntry {
     }
 
     fn tell(&self) {
-        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = self.tuner.report();
+        let report = self.tuner.report();
+        for told in &report.endpoints {
+            if let Some(entry) = self.endpoints.get(&told.id) {
+                let out = matches!(told.standing, Standing::Ejected { .. } | Standing::Probation);
+                entry.health.set_ejected(out);
+            }
+        }
+        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
     fn pool(&self, balancer: Balancer, instance: u32) -> Arc<Pool> {

@@ -8,7 +8,7 @@ use std::{
 use evenkeel_api::{
     Duration,
     channel::{EndpointReport, Health, PoolDocument},
-    object::{ActiveHealthCheck, ActiveHealthCheckType, HealthCheck, HttpHealthCheck},
+    object::{ActiveHealthCheck, ActiveHealthCheckType, HealthCheck, HttpHealthCheck, PassiveHealthCheck},
 };
 use evenkeel_demo::{Behaviour, Health as Said, Running};
 use evenkeel_proxy::{Origin, Proxy};
@@ -18,7 +18,7 @@ use crate::common::{
     activate, at,
     client::{self, Client, GET, fields},
     endpoint::{OK, canned, endpoint, refusing},
-    free_port, pool, pools, proxy, report, serving_as, until, until_metric,
+    free_port, pool, pools, proxy, report, serving_as, until, until_async, until_metric,
 };
 
 fn http_check(path: &str) -> ActiveHealthCheck {
@@ -206,4 +206,39 @@ async fn a_controller_vouches_for_endpoints_from_disk() {
     assert_eq!(of(&proxy, refused).health, Health::Unhealthy);
     activate(&proxy, &[("a", &unchecked)]).await;
     assert_eq!(of(&proxy, refused).health, Health::Healthy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_passes_ends_an_ejection() {
+    let good = canned(OK).await;
+    // It answers its checks, and nothing else.
+    let bad = endpoint(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            let check = request.starts_with("GET /health ");
+            wire.send(if check { OK } else { "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n" }).await;
+        }
+    })
+    .await;
+    let interval = Duration::from_millis(200);
+    let mut check = by(ActiveHealthCheck { interval, ..http_check("/health") });
+    let never_by_time = Duration::from_secs(600);
+    check.as_mut().unwrap().passive = Some(PassiveHealthCheck {
+        consecutive_5xx: 3,
+        base_ejection_time: never_by_time,
+        max_ejection_time: never_by_time,
+        ..PassiveHealthCheck::default()
+    });
+    let (proxy, address) =
+        serving_as(&[good.address, bad.address], |pool| pool.health_check = check.clone()).await;
+    let mut client = Client::connect(address).await;
+    for _ in 0..2 {
+        let before = of(&proxy, bad.address).failures;
+        until_async("its ejection", async || {
+            client.ask(GET).await;
+            of(&proxy, bad.address).is_ejected()
+        })
+        .await;
+        assert!(of(&proxy, bad.address).failures >= before + 3);
+        until("its return, by a check: its time has not come", || !of(&proxy, bad.address).is_ejected()).await;
+    }
 }
