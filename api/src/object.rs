@@ -9,6 +9,7 @@ mod affinity;
 mod algorithm;
 mod class;
 mod health;
+mod overriding;
 mod pool;
 mod slow_start;
 mod status;
@@ -28,6 +29,7 @@ pub use health::{
     ActiveHealthCheck, ActiveHealthCheckType, FailurePercentage, HealthCheck, HttpHealthCheck,
     PassiveHealthCheck, SuccessRate,
 };
+pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,
     ServiceReference, ServiceTemplate, ServiceType, StaticAddress,

@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 5] = ["algorithm", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
+const SHARED: [&str; 6] =
+    ["algorithm", "allowAlgorithmOverride", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
 
 /// The members of a pool's document that have the form of its spec.
 #[must_use]
@@ -262,6 +263,13 @@ mod tests {
         );
         let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
         rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+        let named = |name: &str| json!({"allowAlgorithmOverride": {"allowed": ["Random", name]}});
+        rejected(&named("RoundRobin"), &[]);
+        rejected(&named("Auto"), &["allowAlgorithmOverride.allowed: Auto, Adaptive and"]);
+        rejected(
+            &json!({"allowAlgorithmOverride": {"allowed": []}}),
+            &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
+        );
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub fn compile(
         listeners,
         backends,
         algorithm: spec.algorithm.clone(),
+        allow_algorithm_override: spec.allow_algorithm_override.clone(),
         health_check: spec.health_check.clone(),
         slow_start: spec.slow_start.clone(),
         session_affinity: spec.session_affinity.clone(),

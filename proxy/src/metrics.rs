@@ -154,6 +154,8 @@ pub(crate) struct PoolMetrics {
     /// Of endpoints that have no series of their own.
     endpoint_duration: Histogram,
     pub(crate) retries: Tally<&'static str>,
+    /// Requests that named an algorithm, by that.
+    pub(crate) overrides: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
     pub(crate) broken: Tally<&'static str>,
     /// Reports of load by what became of them.
@@ -170,6 +172,7 @@ impl PoolMetrics {
             duration: duration_histogram(),
             endpoint_duration: duration_histogram(),
             retries: Tally::default(),
+            overrides: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),
             made: Tally::default(),

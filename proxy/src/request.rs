@@ -8,11 +8,13 @@ pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod key;
 mod load;
+mod overriding;
 pub(crate) mod retry;
 pub(crate) mod route;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use evenkeel_api::object::AlgorithmType;
 use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -97,12 +99,15 @@ async fn carry(
     asked: &Asked,
     ending: Ending,
 ) -> Response<ResponseBody> {
-    match check(pool, &mut head) {
+    let checked = check(pool, &mut head).and_then(|reach| match reach {
+        Reach::Here => Ok(None),
+        Reach::On => Wish::of(pool, &mut head, &host, connection.peer.ip()).map(Some),
+    });
+    let wish = match checked {
         Err(error) => return respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
-        Ok(Reach::Here) => return respond::options(ending),
-        Ok(Reach::On) => {}
-    }
-    let wish = Wish::of(pool, &head, &host, connection.peer.ip());
+        Ok(None) => return respond::options(ending),
+        Ok(Some(wish)) => wish,
+    };
     let trusted = &pool.document.trusted_cidrs;
     let journey = Journey { peer: connection.peer, trusted, host, passage: &pool.passage };
     let named = headers::outgoing(&mut head, journey);
@@ -114,19 +119,30 @@ async fn carry(
 }
 
 /// What of a request decides to which endpoint it goes.
-struct Wish {
-    key: Option<KeyBytes>,
+pub(crate) struct Wish {
+    pub(crate) key: Option<KeyBytes>,
     /// The endpoint of its session.
-    session: Option<EndpointId>,
+    pub(crate) session: Option<EndpointId>,
+    /// The algorithm that it names.
+    pub(crate) algorithm: Option<AlgorithmType>,
 }
 
 impl Wish {
-    fn of(pool: &Pool, head: &request::Parts, host: &Host, client: IpAddr) -> Self {
+    /// Takes out of the head what is not to be passed on.
+    pub(crate) fn of(
+        pool: &Pool,
+        head: &mut request::Parts,
+        host: &Host,
+        client: IpAddr,
+    ) -> Result<Self, RequestError> {
+        let overrides = pool.overrides.as_ref();
+        let algorithm = overrides.map(|overrides| overriding::named(overrides, head)).transpose()?.flatten();
         let hash = pool.document.algorithm.consistent_hash.as_ref();
-        Self {
+        Ok(Self {
             key: hash.and_then(|hash| key::hash_key(&hash.keys, head, host, client)),
             session: pool.affinity.as_ref().and_then(|it| it.endpoint(&head.headers)).cloned(),
-        }
+            algorithm,
+        })
     }
 }
 
@@ -157,6 +173,10 @@ async fn attempts(
     let worker = &connection.worker;
     let mut tried = SmallVec::<[usize; limits::ATTEMPTS]>::new();
     let mut failure = None;
+    let choice = pool.choice(wish.algorithm);
+    if let Some(algorithm) = wish.algorithm {
+        pool.metrics.overrides.add(algorithm.as_str());
+    }
     loop {
         let client = Some(connection.peer.ip());
         let query = Query {
@@ -166,7 +186,7 @@ async fn attempts(
             tried: &tried,
             ..Query::at(clock::now(), worker.index)
         };
-        let Some(pick) = pool.balancer.pick(&query, &mut rand::rng()) else {
+        let Some(pick) = choice.balancer.pick(&query, &mut rand::rng()) else {
             return Err(failure.unwrap_or(RequestError::NoEndpoint));
         };
         if let Some(error) = &failure {
@@ -178,7 +198,7 @@ async fn attempts(
         match forward::send(&worker.endpoints, address, pool.timeouts, parcel).await {
             Ok(mut answer) => {
                 let latency = sent.elapsed();
-                pool.metrics.endpoint_answered(&pool.picked[index], latency);
+                pool.metrics.endpoint_answered(&choice.measured[index], latency);
                 let status = answer.response.status();
                 let connections = Arc::clone(&worker.endpoints);
                 if status == StatusCode::SWITCHING_PROTOCOLS {

@@ -34,6 +34,7 @@ const fn describe(error: &RequestError) -> (StatusCode, &'static str) {
         RequestError::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, "target_too_long"),
         RequestError::Connect => (StatusCode::METHOD_NOT_ALLOWED, "connect_not_supported"),
         RequestError::TraceEnds => (StatusCode::METHOD_NOT_ALLOWED, "trace_not_supported"),
+        RequestError::AlgorithmNotAllowed(_) => (StatusCode::BAD_REQUEST, "algorithm_not_allowed"),
         RequestError::UnknownHost => (StatusCode::NOT_FOUND, "unknown_host"),
         RequestError::ListenerClosed => (StatusCode::SERVICE_UNAVAILABLE, "listener_closed"),
         RequestError::Loop => (StatusCode::LOOP_DETECTED, "loop_detected"),

@@ -10,7 +10,7 @@ use std::{
 
 use evenkeel_api::{
     channel::{PoolDocument, PoolUid},
-    object,
+    object::{self, AlgorithmType},
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 
@@ -38,21 +38,46 @@ impl Snapshot {
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) document: Arc<PoolDocument>,
-    pub(crate) balancer: Balancer,
+    pub(crate) choice: Choice,
+    /// What requests may name in place of the pool's algorithm, if anything.
+    pub(crate) overrides: Option<Overrides>,
     /// How it is balanced, as of the last tick. Requests do not look at it.
     pub(crate) tuned: Arc<Mutex<TunerReport>>,
     /// What keeps clients at their endpoints, if anything.
     pub(crate) affinity: Option<Arc<Affinity>>,
     /// Load that endpoints report is read, and kept from clients.
     pub(crate) reads_load: bool,
-    /// What is measured of the endpoints that may be picked, by `Pick::index`.
-    pub(crate) picked: Vec<Arc<EndpointMetrics>>,
     /// All endpoints, for reports.
     pub(crate) endpoints: Arc<[PoolEndpoint]>,
     pub(crate) timeouts: Timeouts,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
+}
+
+impl Pool {
+    /// What a request picks from that names `algorithm`; what it may not name any more stands for the pool's own.
+    pub(crate) fn choice(&self, algorithm: Option<AlgorithmType>) -> &Choice {
+        let others = self.overrides.iter().flat_map(|overrides| &overrides.others);
+        let named = algorithm.and_then(|name| others.into_iter().find(|(of, _)| *of == name));
+        named.map_or(&self.choice, |(_, choice)| choice)
+    }
+}
+
+/// Endpoints, ready to be picked from by an algorithm.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) balancer: Balancer,
+    /// What is measured of the endpoints that may be picked, by `Pick::index`.
+    pub(crate) measured: Vec<Arc<EndpointMetrics>>,
+}
+
+/// What requests may name in place of a pool's algorithm.
+#[derive(Debug)]
+pub(crate) struct Overrides {
+    /// The pool's own, which may be named too.
+    pub(crate) own: AlgorithmType,
+    pub(crate) others: Vec<(AlgorithmType, Choice)>,
 }
 
 /// An endpoint as a report shows it.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
-use crate::object::{Algorithm, HealthCheck, SessionAffinity, SlowStart, Timeouts};
+use crate::object::{Algorithm, AlgorithmOverride, HealthCheck, SessionAffinity, SlowStart, Timeouts};
 
 /// The whole state of a class.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -58,6 +58,9 @@ pub struct PoolDocument {
     /// How an endpoint is picked, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: Algorithm,
+    /// Which other algorithms a request may name, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_algorithm_override: Option<AlgorithmOverride>,
     /// How endpoints are judged, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,

@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, BalancerPoolStatus, HealthCheck, SessionAffinity, SlowStart, Timeouts};
+use super::{
+    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, SessionAffinity, SlowStart, Timeouts,
+};
 
 /// What a pool does: where clients come in, which endpoints take the traffic, and how it is shared among them.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -60,6 +62,10 @@ pub struct BalancerPoolSpec {
     /// How an endpoint is picked for a request, among the endpoints of the backend whose turn it is.
     #[serde(default)]
     pub algorithm: Algorithm,
+
+    /// Lets single requests name another algorithm, for tests and comparisons. Without it none may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_algorithm_override: Option<AlgorithmOverride>,
 
     /// How a proxy learns that an endpoint is broken. Without it every ready endpoint counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]

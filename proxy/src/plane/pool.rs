@@ -7,19 +7,21 @@ use std::{
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmType},
+    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner, TunerReport,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
+    TunerReport,
 };
 
 use super::Origin;
 use crate::{
     clock,
     health::{Checker, Checks, EndpointHealth, Plan, Subject},
+    limits,
     metrics::{EndpointMetrics, PoolMetrics},
     request::{affinity::Affinity, headers::Passage},
-    snapshot::{Pool, PoolEndpoint},
+    snapshot::{Choice, Overrides, Pool, PoolEndpoint},
 };
 
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct PoolEntry {
     endpoints: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
+    /// When requests were last given a balancer.
+    built: Time,
     /// No version has been taken yet.
     new: bool,
 }
@@ -87,6 +91,7 @@ impl PoolEntry {
             endpoints: HashMap::new(),
             reported: Arc::default(),
             affinity: None,
+            built: Time::ZERO,
             new: true,
         }
     }
@@ -154,6 +159,10 @@ impl PoolEntry {
         }
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
+            // The tuner looks at the pool's own algorithm alone.
+            None if self.follows_load_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
+                Some(self.pool(self.tuner.balancer(), instance))
+            }
             None => {
                 // Nothing else is told of that can change without the balancer.
                 if self.document.algorithm.type_ == AlgorithmType::Auto {
@@ -180,7 +189,7 @@ impl PoolEntry {
     fn is_tuned(&self) -> bool {
         let document = &self.document;
         let passive = document.health_check.as_ref().is_some_and(|check| check.passive.is_some());
-        let learns = match document.algorithm.type_ {
+        let learns = |type_: AlgorithmType| match type_ {
             AlgorithmType::LeastResponseTime
             | AlgorithmType::Prequal
             | AlgorithmType::WeightedByLoad
@@ -194,7 +203,14 @@ impl PoolEntry {
             | AlgorithmType::SourceIPHash
             | AlgorithmType::ConsistentHash => false,
         };
-        learns || passive || document.slow_start.is_some()
+        learns(document.algorithm.type_)
+            || others(document).iter().copied().any(learns)
+            || passive
+            || document.slow_start.is_some()
+    }
+
+    fn follows_load_for_others(&self) -> bool {
+        others(&self.document).contains(&AlgorithmType::WeightedByLoad)
     }
 
     fn tell(&self) {
@@ -208,22 +224,36 @@ impl PoolEntry {
         *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
-    fn pool(&self, balancer: Balancer, instance: u32) -> Arc<Pool> {
+    fn pool(&mut self, balancer: Balancer, instance: u32) -> Arc<Pool> {
         self.tell();
+        self.built = clock::now();
         let document = &self.document;
-        let picked = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
         Arc::new(Pool {
-            picked: picked.map(|entry| Arc::clone(&entry.metrics)).collect(),
-            balancer,
+            choice: self.choice(balancer),
+            overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
-            reads_load: reads_load(&document.algorithm),
+            reads_load: reads_load(&document.algorithm) || self.follows_load_for_others(),
             endpoints: Arc::clone(&self.reported),
             timeouts: document.timeouts.into(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
         })
+    }
+
+    fn choice(&self, balancer: Balancer) -> Choice {
+        let endpoints = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
+        Choice { measured: endpoints.map(|entry| Arc::clone(&entry.metrics)).collect(), balancer }
+    }
+
+    fn overrides(&self, allowed: &AlgorithmOverride) -> Overrides {
+        let own = self.document.algorithm.type_;
+        let others = allowed.allowed.iter().copied().filter(|of| *of != own).map(|of| {
+            let algorithm = (&object::Algorithm { type_: of, ..object::Algorithm::default() }).into();
+            (of, self.choice(self.tuner.balancer_with(&algorithm, clock::now())))
+        });
+        Overrides { own, others: others.collect() }
     }
 
     fn spec(&self) -> PoolSpec {
@@ -281,6 +311,11 @@ impl PoolEntry {
 
 fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &EndpointDocument)> {
     document.backends.values().flat_map(|backend| &backend.endpoints)
+}
+
+/// What requests may name in place of the pool's algorithm.
+fn others(document: &PoolDocument) -> &[AlgorithmType] {
+    document.allow_algorithm_override.as_ref().map_or(&[], |of| &of.allowed)
 }
 
 /// Whether an algorithm goes by the load that endpoints report.

@@ -20,6 +20,8 @@ pub(crate) enum RequestError {
     Connect,
     #[error("TRACE is not answered by this proxy, and Max-Forwards lets it go no further")]
     TraceEnds,
+    #[error("the request names an algorithm that its pool does not allow; it allows {}", .0.join(", "))]
+    AlgorithmNotAllowed(Vec<&'static str>),
     #[error("no pool has this host name")]
     UnknownHost,
     #[error("the pool of this port is gone")]
@@ -81,6 +83,7 @@ impl RequestError {
             | Self::TargetTooLong { .. }
             | Self::Connect
             | Self::TraceEnds
+            | Self::AlgorithmNotAllowed(_)
             | Self::UnknownHost
             | Self::ClientStalled(_)
             | Self::ClientBroken(_) => Origin::Client,

@@ -239,6 +239,7 @@ async fn a_check_that_passes_ends_an_ejection() {
         })
         .await;
         assert!(of(&proxy, bad.address).failures >= before + 3);
-        until("its return, by a check: its time has not come", || !of(&proxy, bad.address).is_ejected()).await;
+        until("its return, by a check: its time has not come", || !of(&proxy, bad.address).is_ejected())
+            .await;
     }
 }

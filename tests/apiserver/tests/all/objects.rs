@@ -79,6 +79,7 @@ async fn sibling_and_nested_defaults() {
     let mut object = pool("checkout");
     object["spec"]["algorithm"] = json!({"type": "PowerOfTwoChoices", "powerOfTwoChoices": {}});
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
+    object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
     assert_eq!(spec["algorithm"]["powerOfTwoChoices"]["choices"], 2);
     let active = &spec["healthCheck"]["active"];
@@ -190,6 +191,8 @@ async fn rules(bad: &mut Refusals) {
     .await;
     let tcp = json!({"type": "TCP", "http": {"path": "/"}});
     bad.check("/spec/healthCheck/active", tcp, &["spec.healthCheck.active.http", "needs type HTTP"]).await;
+    let auto = json!({"allowed": ["Random", "Auto"]});
+    bad.check("/spec/allowAlgorithmOverride", auto, &["spec.allowAlgorithmOverride.allowed", "only where"]).await;
 }
 
 async fn unknown(bad: &mut Refusals) {
