@@ -9,6 +9,7 @@ mod affinity;
 mod algorithm;
 mod class;
 mod health;
+mod limits;
 mod overriding;
 mod pool;
 mod slow_start;
@@ -29,6 +30,7 @@ pub use health::{
     ActiveHealthCheck, ActiveHealthCheckType, FailurePercentage, HealthCheck, HttpHealthCheck,
     PassiveHealthCheck, SuccessRate,
 };
+pub use limits::{EndpointLimits, Limits, Queue};
 pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,

@@ -17,8 +17,15 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 6] =
-    ["algorithm", "allowAlgorithmOverride", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
+const SHARED: [&str; 7] = [
+    "algorithm",
+    "allowAlgorithmOverride",
+    "healthCheck",
+    "slowStart",
+    "sessionAffinity",
+    "timeouts",
+    "limits",
+];
 
 /// The members of a pool's document that have the form of its spec.
 #[must_use]
@@ -270,6 +277,13 @@ mod tests {
             &json!({"allowAlgorithmOverride": {"allowed": []}}),
             &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
         );
+        let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
+        rejected(&limits(json!({"size": 10})), &[]);
+        rejected(
+            &limits(json!({"timeout": "2m"})),
+            &["limits.queue.timeout: timeout must be from 1ms to 1m"],
+        );
+        rejected(&json!({"limits": {}}), &["limits: \"perEndpoint\" is a required property"]);
     }
 
     #[test]

@@ -239,6 +239,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         client: Some(question.client),
         key: wish.key.as_deref().map(Key::Bytes),
         affinity: wish.session.as_ref().map(EndpointId::as_str),
+        max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
         ..Query::at(clock::now(), 0)
     };
     let explained = balancer.explain(&query, &mut rand::rng());

@@ -20,7 +20,7 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use crate::limits;
+use crate::{limits, request::queue::Queue};
 
 /// The media type of the Prometheus text format.
 pub const TEXT: &str = prometheus::TEXT_FORMAT;
@@ -128,6 +128,7 @@ pub(crate) struct PoolFigures<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) metrics: &'a PoolMetrics,
+    pub(crate) queue: &'a Queue,
     pub(crate) endpoints: Vec<EndpointFigures<'a>>,
 }
 

@@ -161,6 +161,7 @@ fn figures(pool: &Pool) -> PoolFigures<'_> {
         namespace: &pool.document.namespace,
         name: &pool.document.name,
         metrics: &pool.metrics,
+        queue: &pool.queue,
         endpoints: endpoints.collect(),
     }
 }

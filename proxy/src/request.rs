@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod affinity;
+mod attempts;
 pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod forward;
@@ -9,27 +10,26 @@ pub(crate) mod headers;
 pub(crate) mod key;
 mod load;
 mod overriding;
+pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod route;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use evenkeel_api::object::AlgorithmType;
-use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use evenkeel_balance::EndpointId;
+use http::{Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
 
 use self::{
     account::Account,
     body::{Ending, Exchange, Forwarded, RequestBody, ResponseBody},
     error::RequestError,
-    forward::{Answer, Failed, Parcel},
+    forward::{Answer, Parcel},
     headers::{Host, Journey, Reach},
     key::KeyBytes,
 };
 use crate::{
-    clock,
     connection::Connection,
     limits, respond,
     snapshot::{Pool, Snapshot},
@@ -112,7 +112,7 @@ async fn carry(
     let journey = Journey { peer: connection.peer, trusted, host, passage: &pool.passage };
     let named = headers::outgoing(&mut head, journey);
     let body = RequestBody::new(body, named, pool.timeouts.stream_idle);
-    match attempts(connection, pool, &wish, Box::new(Parcel::new(head, body))).await {
+    match attempts::attempts(connection, pool, &wish, Box::new(Parcel::new(head, body))).await {
         Ok((answer, exchange)) => pass_on(pool, asked, answer, exchange, ending),
         Err(error) => respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
     }
@@ -160,78 +160,6 @@ fn check(pool: &Pool, head: &mut request::Parts) -> Result<Reach, RequestError> 
     match headers::reach(&head.method, &mut head.headers) {
         Reach::Here if head.method == Method::TRACE => Err(RequestError::TraceEnds),
         reach => Ok(reach),
-    }
-}
-
-/// Sends a request to an endpoint, and to another if nothing of it could be sent.
-async fn attempts(
-    connection: &Connection,
-    pool: &Arc<Pool>,
-    wish: &Wish,
-    mut parcel: Box<Parcel>,
-) -> Result<(Answer, Exchange), RequestError> {
-    let worker = &connection.worker;
-    let mut tried = SmallVec::<[usize; limits::ATTEMPTS]>::new();
-    let mut failure = None;
-    let choice = pool.choice(wish.algorithm);
-    if let Some(algorithm) = wish.algorithm {
-        pool.metrics.overrides.add(algorithm.as_str());
-    }
-    loop {
-        let client = Some(connection.peer.ip());
-        let query = Query {
-            client,
-            key: wish.key.as_deref().map(Key::Bytes),
-            affinity: wish.session.as_ref().map(EndpointId::as_str),
-            tried: &tried,
-            ..Query::at(clock::now(), worker.index)
-        };
-        let Some(pick) = choice.balancer.pick(&query, &mut rand::rng()) else {
-            return Err(failure.unwrap_or(RequestError::NoEndpoint));
-        };
-        if let Some(error) = &failure {
-            pool.metrics.retries.add(respond::reason(error));
-            tracing::debug!(%error, endpoint = %pick.endpoint.address, "sent to another endpoint");
-        }
-        let (address, index, mut guard) = (pick.endpoint.address, pick.index, pick.guard);
-        let sent = Instant::now();
-        match forward::send(&worker.endpoints, address, pool.timeouts, parcel).await {
-            Ok(mut answer) => {
-                let latency = sent.elapsed();
-                pool.metrics.endpoint_answered(&choice.measured[index], latency);
-                let status = answer.response.status();
-                let connections = Arc::clone(&worker.endpoints);
-                if status == StatusCode::SWITCHING_PROTOCOLS {
-                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
-                    return Err(RequestError::UnexpectedUpgrade { address });
-                }
-                answer.response.extensions_mut().clear();
-                let headers = answer.response.headers_mut();
-                let load = if pool.reads_load { load::take(headers, &pool.metrics) } else { None };
-                if let Some(affinity) = &pool.affinity
-                    && wish.session.as_ref() != Some(&pick.endpoint.id)
-                    && let Err(error) = affinity.begin(&pick.endpoint.id, headers)
-                {
-                    tracing::error!(%error, "the affinity cookie is no header");
-                }
-                let retry_after = load::retry_after(status, headers);
-                return Ok((
-                    answer,
-                    Exchange { address, guard, connections, status, latency, retry_after, load },
-                ));
-            }
-            Err(Failed { error, parcel: unsent }) => {
-                if error.origin() == error::Origin::Endpoint {
-                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), sent.elapsed()));
-                }
-                tried.push(index);
-                parcel = match unsent {
-                    Some(unsent) if retry::allowed(&error, tried.len()) => unsent,
-                    _ => return Err(error),
-                };
-                failure = Some(error);
-            }
-        }
     }
 }
 

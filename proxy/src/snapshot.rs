@@ -17,7 +17,12 @@ use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 use crate::{
     health::EndpointHealth,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, headers::Passage, route::Routes},
+    request::{
+        affinity::Affinity,
+        headers::Passage,
+        queue::{Queue, Rules},
+        route::Routes,
+    },
 };
 
 /// All pools in use.
@@ -37,6 +42,7 @@ impl Snapshot {
 /// A pool as a request sees it.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    pub(crate) uid: PoolUid,
     pub(crate) document: Arc<PoolDocument>,
     pub(crate) choice: Choice,
     /// What requests may name in place of the pool's algorithm, if anything.
@@ -50,6 +56,9 @@ pub(crate) struct Pool {
     /// All endpoints, for reports.
     pub(crate) endpoints: Arc<[PoolEndpoint]>,
     pub(crate) timeouts: Timeouts,
+    /// How much endpoints are given at a time, if that is limited.
+    pub(crate) bounds: Option<Bounds>,
+    pub(crate) queue: Arc<Queue>,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
@@ -94,6 +103,26 @@ pub(crate) struct PoolEndpoint {
     pub(crate) metrics: Arc<EndpointMetrics>,
 }
 
+/// How much this proxy gives at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// To one endpoint.
+    pub(crate) max_in_flight: u32,
+    pub(crate) queue: Option<Rules>,
+}
+
+impl Bounds {
+    /// This proxy's part, one of `proxies`.
+    pub(crate) fn new(limits: &object::Limits, proxies: u32) -> Self {
+        let part = |of: u32| of.div_ceil(proxies.max(1)).max(1);
+        let queue = |queue: object::Queue| Rules {
+            size: usize::try_from(part(queue.size)).unwrap_or(usize::MAX),
+            timeout: queue.timeout.into(),
+        };
+        Self { max_in_flight: part(limits.per_endpoint.concurrent_requests), queue: limits.queue.map(queue) }
+    }
+}
+
 /// How long a request waits, and for what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
@@ -112,5 +141,25 @@ impl From<object::Timeouts> for Timeouts {
             request: timeouts.request.into(),
             stream_idle: timeouts.stream_idle.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_takes_its_part_of_the_limits() {
+        let limits: object::Limits =
+            serde_json::from_str(r#"{"perEndpoint": {"concurrentRequests": 10}, "queue": {"size": 3}}"#)
+                .unwrap();
+        let check = |proxies, in_flight, size| {
+            let bounds = Bounds::new(&limits, proxies);
+            assert_eq!((bounds.max_in_flight, bounds.queue.map(|queue| queue.size)), (in_flight, Some(size)));
+        };
+        check(0, 10, 3);
+        check(1, 10, 3);
+        check(3, 4, 1);
+        check(1000, 1, 1);
     }
 }

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
-use crate::object::{Algorithm, AlgorithmOverride, HealthCheck, SessionAffinity, SlowStart, Timeouts};
+use crate::object::{
+    Algorithm, AlgorithmOverride, HealthCheck, Limits, SessionAffinity, SlowStart, Timeouts,
+};
 
 /// The whole state of a class.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -73,6 +75,13 @@ pub struct PoolDocument {
     /// Time-outs, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
+    /// How much the endpoints are given at a time, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are any.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    pub proxies: u32,
     /// Peers whose forwarding headers are believed.
     #[serde(default, rename = "trustedCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]

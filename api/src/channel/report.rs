@@ -83,6 +83,9 @@ pub struct PoolReport {
     pub requests: u64,
     /// Requests sent a second time, to another endpoint.
     pub retries: u64,
+    /// Requests that wait until an endpoint has room.
+    #[serde(default)]
+    pub queued: u64,
     /// The algorithm in use: the pool's, or the one that Auto has chosen.
     pub algorithm: String,
     /// What Auto goes by, if it is the pool's algorithm.

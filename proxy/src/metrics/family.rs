@@ -27,6 +27,20 @@ pub(super) fn of_pools(
             pools,
             |pool| pool.metrics.active.load(Relaxed),
         ),
+        counted(
+            "evenkeel_queued_requests",
+            "Requests that wait until an endpoint has room.",
+            MetricType::GAUGE,
+            pools,
+            |pool| pool.queue.waiting() as u64,
+        ),
+        labelled(
+            "evenkeel_queue_requests_total",
+            "result",
+            "Requests that waited until an endpoint had room, or were to, by what became of them.",
+            pools,
+            |pool| pool.queue.results(),
+        ),
         tallied("evenkeel_retries_total", "reason", "Requests sent to another endpoint.", pools, |of| {
             of.retries.all()
         }),
@@ -175,8 +189,18 @@ fn tallied(
     pools: &[PoolFigures<'_>],
     all: impl Fn(&PoolMetrics) -> BTreeMap<&'static str, u64>,
 ) -> MetricFamily {
+    labelled(name, label, help, pools, |pool| all(pool.metrics))
+}
+
+fn labelled(
+    name: &str,
+    label: &'static str,
+    help: &str,
+    pools: &[PoolFigures<'_>],
+    all: impl Fn(&PoolFigures<'_>) -> BTreeMap<&'static str, u64>,
+) -> MetricFamily {
     let series = pools.iter().flat_map(|pool| {
-        all(pool.metrics).into_iter().map(|(value, count)| {
+        all(pool).into_iter().map(|(value, count)| {
             let mut labels = pool_labels(pool);
             labels.push((label, value));
             (labels, float(count))

@@ -238,7 +238,10 @@ impl Ledger {
         let pools = self.pools.iter_mut().filter(|(_, pool)| !urgent || pool.is_urgent());
         let ticked = pools.filter_map(|(uid, pool)| Some((uid.clone(), pool.tick(instance)?)));
         let ticked: BTreeMap<_, _> = ticked.collect();
-        if !ticked.is_empty() {
+        if ticked.is_empty() {
+            // What began before its pool had limits wakes nobody when it ends.
+            self.wake();
+        } else {
             let mut pools = self.shared.snapshot.load().pools.clone();
             pools.extend(ticked);
             self.show(pools);
@@ -247,6 +250,11 @@ impl Ledger {
 
     fn show(&self, pools: BTreeMap<PoolUid, Arc<Pool>>) {
         self.shared.snapshot.store(Arc::new(Snapshot::new(pools, self.shared_port.number())));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.pools.values().for_each(PoolEntry::wake);
     }
 
     /// See [`super::Plane::stop_accepting`].

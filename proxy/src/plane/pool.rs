@@ -20,8 +20,8 @@ use crate::{
     health::{Checker, Checks, EndpointHealth, Plan, Subject},
     limits,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, headers::Passage},
-    snapshot::{Choice, Overrides, Pool, PoolEndpoint},
+    request::{affinity::Affinity, headers::Passage, queue::Queue},
+    snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
 };
 
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub(super) struct PoolEntry {
     endpoints: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
+    queue: Arc<Queue>,
     /// When requests were last given a balancer.
     built: Time,
     /// No version has been taken yet.
@@ -91,9 +92,15 @@ impl PoolEntry {
             endpoints: HashMap::new(),
             reported: Arc::default(),
             affinity: None,
+            queue: Arc::default(),
             built: Time::ZERO,
             new: true,
         }
+    }
+
+    /// Requests that wait may find what they could not find before.
+    pub(super) fn wake(&self) {
+        self.queue.wake();
     }
 
     pub(super) const fn document(&self) -> &Arc<PoolDocument> {
@@ -236,6 +243,9 @@ impl PoolEntry {
             reads_load: reads_load(&document.algorithm) || self.follows_load_for_others(),
             endpoints: Arc::clone(&self.reported),
             timeouts: document.timeouts.into(),
+            bounds: document.limits.as_ref().map(|limits| Bounds::new(limits, document.proxies)),
+            queue: Arc::clone(&self.queue),
+            uid: self.uid.clone(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),

@@ -29,6 +29,7 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
         generation: pool.document.generation,
         requests: pool.metrics.responses(),
         retries: pool.metrics.retries.sum(),
+        queued: pool.queue.waiting() as u64,
         algorithm: tuned.algorithm.name().to_owned(),
         auto: tuned.auto.as_ref().map(|auto| auto_report(auto, now)),
         endpoints: endpoints.collect(),

@@ -23,13 +23,14 @@ use super::{
     account::Account,
     error::Cause,
     headers::{self, Named},
+    queue::Place,
 };
 use crate::{
     clock,
     connection::InRequest,
     endpoint::{connect::Sender, connections::Connections},
 };
-use evenkeel_balance::{Guard, Outcome, Status, orca::LoadReport};
+use evenkeel_balance::{Outcome, Status, orca::LoadReport};
 
 /// Nothing came for so long.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +189,7 @@ enum End {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) address: std::net::SocketAddr,
-    pub(crate) guard: Guard,
+    pub(crate) place: Place,
     pub(crate) connections: Arc<Connections>,
     pub(crate) status: StatusCode,
     /// From the sending of the request to the head of the response.
@@ -204,7 +205,7 @@ impl Exchange {
     fn ended(&mut self, status: Status) {
         let outcome = Outcome::new(status, clock::now(), self.latency);
         let (retry_after, load) = (self.retry_after, self.load.take());
-        self.guard.set_outcome(Outcome { retry_after, load, ..outcome });
+        self.place.guard.set_outcome(Outcome { retry_after, load, ..outcome });
     }
 }
 

@@ -34,6 +34,12 @@ pub(crate) enum RequestError {
     ClientBroken(#[source] Cause),
     #[error("no endpoint takes requests: none is there, ready and healthy")]
     NoEndpoint,
+    #[error("every endpoint has as many requests as the pool's limits allow, and there is no queue")]
+    EndpointsFull,
+    #[error("every endpoint has as many requests as the pool's limits allow, and {size} wait already")]
+    QueueFull { size: usize },
+    #[error("no endpoint had room within {} ms", .0.as_millis())]
+    QueueTimeout(Duration),
     #[error("no connection to endpoint {address}")]
     ConnectFailed { address: SocketAddr, source: io::Error },
     #[error("no connection to endpoint {address} within {} ms", after.as_millis())]
@@ -87,7 +93,12 @@ impl RequestError {
             | Self::UnknownHost
             | Self::ClientStalled(_)
             | Self::ClientBroken(_) => Origin::Client,
-            Self::ListenerClosed | Self::Loop | Self::NoEndpoint => Origin::Proxy,
+            Self::ListenerClosed
+            | Self::Loop
+            | Self::NoEndpoint
+            | Self::EndpointsFull
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout(_) => Origin::Proxy,
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::NotSent { .. }

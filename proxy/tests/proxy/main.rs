@@ -10,6 +10,7 @@ mod drain;
 mod fields;
 mod framing;
 mod health;
+mod limits;
 mod path;
 mod plane;
 mod refusals;

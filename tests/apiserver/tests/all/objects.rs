@@ -80,12 +80,14 @@ async fn sibling_and_nested_defaults() {
     object["spec"]["algorithm"] = json!({"type": "PowerOfTwoChoices", "powerOfTwoChoices": {}});
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
     object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
+    object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
     assert_eq!(spec["algorithm"]["powerOfTwoChoices"]["choices"], 2);
     let active = &spec["healthCheck"]["active"];
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
+    assert_eq!(spec["limits"]["queue"], json!({"size": 1000, "timeout": "1s"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +194,12 @@ async fn rules(bad: &mut Refusals) {
     let tcp = json!({"type": "TCP", "http": {"path": "/"}});
     bad.check("/spec/healthCheck/active", tcp, &["spec.healthCheck.active.http", "needs type HTTP"]).await;
     let auto = json!({"allowed": ["Random", "Auto"]});
-    bad.check("/spec/allowAlgorithmOverride", auto, &["spec.allowAlgorithmOverride.allowed", "only where"]).await;
+    bad.check("/spec/allowAlgorithmOverride", auto, &["spec.allowAlgorithmOverride.allowed", "only where"])
+        .await;
+    let slow = json!({"perEndpoint": {"concurrentRequests": 1}, "queue": {"timeout": "2m"}});
+    bad.check("/spec/limits", slow, &["spec.limits.queue.timeout", "1ms to 1m"]).await;
+    bad.check("/spec/limits", json!({"perEndpoint": {"concurrentRequests": 0}}), &["concurrentRequests"])
+        .await;
 }
 
 async fn unknown(bad: &mut Refusals) {
