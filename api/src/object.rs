@@ -12,6 +12,7 @@ mod health;
 mod limits;
 mod overriding;
 mod pool;
+mod retries;
 mod slow_start;
 mod status;
 mod timeouts;
@@ -36,6 +37,7 @@ pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,
     ServiceReference, ServiceTemplate, ServiceType, StaticAddress,
 };
+pub use retries::{RequestRate, Retries, RetryBudget, RetryOn};
 pub use slow_start::SlowStart;
 pub use status::{
     Address, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition, reason,

@@ -17,13 +17,14 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 8] = [
     "algorithm",
     "allowAlgorithmOverride",
     "healthCheck",
     "slowStart",
     "sessionAffinity",
     "timeouts",
+    "retries",
     "limits",
 ];
 
@@ -276,6 +277,15 @@ mod tests {
         rejected(
             &json!({"allowAlgorithmOverride": {"allowed": []}}),
             &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
+        );
+        rejected(&json!({"retries": {"codes": [503], "budget": {"percent": 50}}}), &[]);
+        rejected(
+            &json!({"retries": {"attempts": 11, "codes": [200]}}),
+            &["retries.attempts: 11 is greater", "retries.codes[0]: 200 is less"],
+        );
+        rejected(
+            &json!({"retries": {"minRetryRate": {"interval": "10ms"}}}),
+            &["retries.minRetryRate.interval: interval must be from 100ms to 1h"],
         );
         let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
         rejected(&limits(json!({"size": 10})), &[]);

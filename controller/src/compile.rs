@@ -84,6 +84,7 @@ pub fn compile(
         slow_start: spec.slow_start.clone(),
         session_affinity: spec.session_affinity.clone(),
         timeouts: spec.timeouts,
+        retries: spec.retries.clone(),
         limits: spec.limits.clone(),
         proxies: 1,
         trusted_cidrs: good.class.trusted_cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),

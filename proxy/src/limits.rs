@@ -43,8 +43,6 @@ pub(crate) const HOPS: usize = 32;
 
 /// Bytes of a response's head, and of the buffer that relays its body.
 pub(crate) const RESPONSE_BUFFER: usize = 256 << 10;
-/// Attempts at a request: the first, and one more if it was never sent.
-pub(crate) const ATTEMPTS: usize = 2;
 /// How long a connection to an endpoint is kept idle. Shorter than what common servers allow (Node, uvicorn and Apache close
 /// after 5 s), so that it is nearly always this side that closes, and no request is sent into a closing connection.
 pub(crate) const ENDPOINT_IDLE: Duration = Duration::from_secs(4);

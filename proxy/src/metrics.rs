@@ -155,6 +155,10 @@ pub(crate) struct PoolMetrics {
     /// Of endpoints that have no series of their own.
     endpoint_duration: Histogram,
     pub(crate) retries: Tally<&'static str>,
+    /// Requests that were sent again, by what became of them.
+    pub(crate) retried: Tally<&'static str>,
+    /// Requests that were not sent again for want of budget.
+    pub(crate) retries_refused: AtomicU64,
     /// Requests that named an algorithm, by that.
     pub(crate) overrides: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
@@ -173,6 +177,8 @@ impl PoolMetrics {
             duration: duration_histogram(),
             endpoint_duration: duration_histogram(),
             retries: Tally::default(),
+            retried: Tally::default(),
+            retries_refused: AtomicU64::default(),
             overrides: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),

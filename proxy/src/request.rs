@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod affinity;
 mod attempts;
 pub(crate) mod body;
+pub(crate) mod budget;
 pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod headers;

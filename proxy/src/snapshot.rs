@@ -21,6 +21,7 @@ use crate::{
         affinity::Affinity,
         headers::Passage,
         queue::{Queue, Rules},
+        retry::Policy,
         route::Routes,
     },
 };
@@ -59,6 +60,7 @@ pub(crate) struct Pool {
     /// How much endpoints are given at a time, if that is limited.
     pub(crate) bounds: Option<Bounds>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) retry: Policy,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
 use crate::object::{
-    Algorithm, AlgorithmOverride, HealthCheck, Limits, SessionAffinity, SlowStart, Timeouts,
+    Algorithm, AlgorithmOverride, HealthCheck, Limits, Retries, SessionAffinity, SlowStart, Timeouts,
 };
 
 /// The whole state of a class.
@@ -75,6 +75,9 @@ pub struct PoolDocument {
     /// Time-outs, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
+    /// When a request is sent again, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
     /// How much the endpoints are given at a time, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,

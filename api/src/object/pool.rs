@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, SessionAffinity, SlowStart,
-    Timeouts,
+    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, Retries, SessionAffinity,
+    SlowStart, Timeouts,
 };
 
 /// What a pool does: where clients come in, which endpoints take the traffic, and how it is shared among them.
@@ -85,6 +85,10 @@ pub struct BalancerPoolSpec {
     /// How long a proxy waits, and for what.
     #[serde(default)]
     pub timeouts: Timeouts,
+
+    /// When a request is sent again. Without it once, if nothing of it was ever sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
 
     /// How much the endpoints are given at a time. Without it there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

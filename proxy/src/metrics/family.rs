@@ -45,6 +45,20 @@ pub(super) fn of_pools(
             of.retries.all()
         }),
         tallied(
+            "evenkeel_retried_requests_total",
+            "result",
+            "Requests that were sent to another endpoint, by what became of them.",
+            pools,
+            |of| of.retried.all(),
+        ),
+        counted(
+            "evenkeel_retries_refused_total",
+            "Requests not sent to another endpoint for want of budget.",
+            MetricType::COUNTER,
+            pools,
+            |pool| pool.metrics.retries_refused.load(Relaxed),
+        ),
+        tallied(
             "evenkeel_algorithm_overrides_total",
             "algorithm",
             "Requests that named an algorithm that their pool allows.",

@@ -20,7 +20,7 @@ use crate::{
     health::{Checker, Checks, EndpointHealth, Plan, Subject},
     limits,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, headers::Passage, queue::Queue},
+    request::{affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy},
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
 };
 
@@ -36,6 +36,7 @@ pub(super) struct PoolEntry {
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
+    budget: Option<Arc<Budget>>,
     /// When requests were last given a balancer.
     built: Time,
     /// No version has been taken yet.
@@ -93,6 +94,7 @@ impl PoolEntry {
             reported: Arc::default(),
             affinity: None,
             queue: Arc::default(),
+            budget: None,
             built: Time::ZERO,
             new: true,
         }
@@ -145,6 +147,7 @@ impl PoolEntry {
         }
         self.document = document;
         self.reported = self.report();
+        self.renew_budget();
         self.affinity = self.document.session_affinity.as_ref().map(|affinity| {
             let ids = self.endpoints.keys().cloned();
             Arc::new(Affinity::new(&affinity.cookie, &self.uid, ids))
@@ -245,6 +248,7 @@ impl PoolEntry {
             timeouts: document.timeouts.into(),
             bounds: document.limits.as_ref().map(|limits| Bounds::new(limits, document.proxies)),
             queue: Arc::clone(&self.queue),
+            retry: self.retry_policy(),
             uid: self.uid.clone(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
@@ -264,6 +268,21 @@ impl PoolEntry {
             (of, self.choice(self.tuner.balancer_with(&algorithm, clock::now())))
         });
         Overrides { own, others: others.collect() }
+    }
+
+    /// What was spent goes on to count as long as the rules are the same.
+    fn renew_budget(&mut self) {
+        let before = self.budget.take();
+        self.budget = self.document.retries.as_ref().map(|retries| {
+            let (budget, rate) = (retries.budget, retries.min_retry_rate);
+            let same = before.filter(|before| before.is_by(budget, rate));
+            same.unwrap_or_else(|| Arc::new(Budget::new(budget, rate)))
+        });
+    }
+
+    fn retry_policy(&self) -> Policy {
+        let retries = self.document.retries.as_ref().zip(self.budget.as_ref());
+        retries.map_or_else(Policy::default, |(retries, budget)| Policy::new(retries, Arc::clone(budget)))
     }
 
     fn spec(&self) -> PoolSpec {

@@ -1,9 +1,14 @@
 //! A request's way to an endpoint: a place there, for which it may have to wait, and another endpoint if the first is of no use.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
 use http::StatusCode;
+use http_body::Body as _;
 use smallvec::SmallVec;
 
 use super::{
@@ -13,9 +18,8 @@ use super::{
     forward::{self, Answer, Failed, Parcel},
     load,
     queue::{Place, Refusal},
-    retry,
 };
-use crate::{clock, connection::Connection, limits, respond, snapshot::Pool};
+use crate::{clock, connection::Connection, respond, snapshot::Pool};
 
 /// A request that looks for an endpoint.
 struct Search<'a> {
@@ -24,7 +28,8 @@ struct Search<'a> {
     /// As of the snapshot that the request came with; while it waits, of the newest.
     pool: Arc<Pool>,
     /// Endpoints that it has been sent to, by `Pick::index`.
-    tried: SmallVec<[usize; limits::ATTEMPTS]>,
+    tried: SmallVec<[usize; 4]>,
+    retries: usize,
 }
 
 /// A place at an endpoint.
@@ -34,41 +39,85 @@ struct Found {
     place: Place,
 }
 
-/// Sends a request to an endpoint, and to another if nothing of it could be sent.
+/// Sends a request to an endpoint, and to others as far as its pool has them tried.
 pub(super) async fn attempts(
     connection: &Connection,
     pool: &Arc<Pool>,
     wish: &Wish,
-    mut parcel: Box<Parcel>,
+    parcel: Box<Parcel>,
 ) -> Result<(Answer, Exchange), RequestError> {
-    let mut search = Search { connection, wish, pool: Arc::clone(pool), tried: SmallVec::new() };
+    let (tried, retries) = (SmallVec::new(), 0);
+    let mut search = Search { connection, wish, pool: Arc::clone(pool), tried, retries };
     if let Some(algorithm) = wish.algorithm {
         pool.metrics.overrides.add(algorithm.as_str());
     }
-    let mut found = search.first().await?;
-    loop {
-        let (address, index) = (found.address, found.index);
-        let sent = Instant::now();
-        match forward::send(&connection.worker.endpoints, address, search.pool.timeouts, parcel).await {
-            Ok(answer) => return search.answered(found, answer, sent),
-            Err(Failed { error, parcel: unsent }) => {
-                if error.origin() == Origin::Endpoint {
-                    found.place.guard.set_outcome(Outcome::new(Status::Failed, clock::now(), sent.elapsed()));
-                }
-                drop(found);
-                search.tried.push(index);
-                let again = unsent.filter(|_| retry::allowed(&error, search.tried.len()));
-                let next = again.and_then(|unsent| Some((unsent, search.look()?)));
-                let Some((unsent, another)) = next else { return Err(error) };
-                search.pool.metrics.retries.add(respond::reason(&error));
-                tracing::debug!(%error, endpoint = %another.address, "sent to another endpoint");
-                (parcel, found) = (unsent, another);
-            }
-        }
+    pool.retry.requested(clock::now());
+    let result = search.run(parcel).await;
+    if search.retries > 0 {
+        let answered = result.as_ref().is_ok_and(|(_, exchange)| !search.pool.retry.refuses(exchange.status));
+        pool.metrics.retried.add(if answered { "answered" } else { "failed" });
     }
+    result
 }
 
 impl Search<'_> {
+    async fn run(&mut self, mut parcel: Box<Parcel>) -> Result<(Answer, Exchange), RequestError> {
+        let mut found = self.first().await?;
+        let connections = &self.connection.worker.endpoints;
+        loop {
+            let spare = if self.pool.retry.keeps(self.retries) { parcel.copy() } else { None };
+            let (address, sent) = (found.address, Instant::now());
+            self.tried.push(found.index);
+            match forward::send(connections, address, self.pool.timeouts, parcel).await {
+                Ok(answer) => {
+                    let refused = self.pool.retry.refuses(answer.response.status());
+                    let Some((again, another)) = self.another(spare.filter(|_| refused)) else {
+                        return self.answered(found, answer, sent);
+                    };
+                    self.retried("status", &another);
+                    self.give_up(found, answer, sent);
+                    (parcel, found) = (again, another);
+                }
+                Err(Failed { error, parcel: unsent }) => {
+                    if error.origin() == Origin::Endpoint {
+                        let outcome = Outcome::new(Status::Failed, clock::now(), sent.elapsed());
+                        found.place.guard.set_outcome(outcome);
+                    }
+                    drop(found);
+                    let again = unsent.or(spare).filter(|_| self.pool.retry.allows(&error, self.retries));
+                    let Some((again, another)) = self.another(again) else { return Err(error) };
+                    self.retried(respond::reason(&error), &another);
+                    (parcel, found) = (again, another);
+                }
+            }
+        }
+    }
+
+    /// Another endpoint for a request that may be sent again, if there is one, and the budget has it. It does not wait for one.
+    fn another(&self, again: Option<Box<Parcel>>) -> Option<(Box<Parcel>, Found)> {
+        let again = again?;
+        if !self.pool.retry.take(clock::now()) {
+            self.pool.metrics.retries_refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        Some((again, self.look()?))
+    }
+
+    fn retried(&mut self, reason: &'static str, another: &Found) {
+        self.retries += 1;
+        self.pool.metrics.retries.add(reason);
+        tracing::debug!(reason, endpoint = %another.address, "sent to another endpoint");
+    }
+
+    /// The client is to get another answer than this.
+    fn give_up(&self, found: Found, answer: Answer, sent: Instant) {
+        let Ok((answer, mut exchange)) = self.answered(found, answer, sent) else { return };
+        exchange.ended(Status::Answered(exchange.status.as_u16()));
+        if answer.response.body().is_end_stream() {
+            exchange.connections.check_in(exchange.address, answer.sender);
+        }
+    }
+
     /// The first endpoint, for which the request may wait.
     async fn first(&mut self) -> Result<Found, RequestError> {
         let queue = Arc::clone(&self.pool.queue);

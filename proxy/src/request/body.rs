@@ -64,6 +64,10 @@ impl RequestBody {
         Self { stream }
     }
 
+    pub(super) const fn empty() -> Self {
+        Self { stream: None }
+    }
+
     /// How the body gets on, if there is one.
     pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
         self.stream.as_ref().map(|stream| Arc::clone(&stream.upload))
@@ -202,7 +206,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Says how it ended.
-    fn ended(&mut self, status: Status) {
+    pub(super) fn ended(&mut self, status: Status) {
         let outcome = Outcome::new(status, clock::now(), self.latency);
         let (retry_after, load) = (self.retry_after, self.load.take());
         self.place.guard.set_outcome(Outcome { retry_after, load, ..outcome });

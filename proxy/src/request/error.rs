@@ -113,7 +113,7 @@ impl RequestError {
     pub(crate) const fn retry(&self) -> Retry {
         match self {
             Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::NotSent { .. } => Retry::Safe,
-            Self::EndpointClosed { .. } => Retry::IfIdempotent,
+            Self::EndpointClosed { .. } | Self::EndpointTimeout { .. } => Retry::IfIdempotent,
             _ => Retry::Never,
         }
     }

@@ -80,6 +80,7 @@ async fn sibling_and_nested_defaults() {
     object["spec"]["algorithm"] = json!({"type": "PowerOfTwoChoices", "powerOfTwoChoices": {}});
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
     object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
+    object["spec"]["retries"] = json!({});
     object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
     assert_eq!(spec["algorithm"]["powerOfTwoChoices"]["choices"], 2);
@@ -87,6 +88,10 @@ async fn sibling_and_nested_defaults() {
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
+    let retries = &spec["retries"];
+    assert_eq!((&retries["attempts"], &retries["on"]), (&json!(1), &json!(["NotSent", "Closed"])));
+    assert_eq!(retries["budget"], json!({"percent": 20, "interval": "10s"}));
+    assert_eq!(retries["minRetryRate"], json!({"count": 10, "interval": "1s"}));
     assert_eq!(spec["limits"]["queue"], json!({"size": 1000, "timeout": "1s"}));
 }
 
@@ -200,6 +205,9 @@ async fn rules(bad: &mut Refusals) {
     bad.check("/spec/limits", slow, &["spec.limits.queue.timeout", "1ms to 1m"]).await;
     bad.check("/spec/limits", json!({"perEndpoint": {"concurrentRequests": 0}}), &["concurrentRequests"])
         .await;
+    bad.check("/spec/retries", json!({"codes": [200]}), &["spec.retries.codes[0]"]).await;
+    let often = json!({"minRetryRate": {"interval": "1ms"}});
+    bad.check("/spec/retries", often, &["spec.retries.minRetryRate.interval", "100ms to 1h"]).await;
 }
 
 async fn unknown(bad: &mut Refusals) {
