@@ -21,7 +21,7 @@ use tokio::{
     time,
 };
 
-pub(crate) use record::EndpointHealth;
+pub(crate) use record::{Change, EndpointHealth, Standing};
 
 use crate::{limits, metrics::Metrics, plane::Origin};
 

@@ -60,6 +60,9 @@ pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
 /// Time between two checks of an endpoint from disk that has no check of its own, and for each to pass.
 pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
+/// Changes of an endpoint's health that are remembered.
+pub(crate) const HEALTH_HISTORY: usize = 16;
+
 /// Time between two looks at what was learned of the endpoints.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Time after which weights by load follow reports where they are those of an algorithm that only some requests name.

@@ -5,6 +5,9 @@
 
 pub(crate) mod family;
 mod process;
+mod recent;
+
+pub(crate) use recent::{Recent, Summary};
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_balance::Time;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector, proto::MetricFamily,
@@ -94,7 +98,7 @@ impl Metrics {
         let room = |taken: usize| (taken < self.max_endpoint_series).then_some(taken + 1);
         let series = self.endpoint_series.fetch_update(Relaxed, Relaxed, room).is_ok();
         let duration = series.then(duration_histogram);
-        EndpointMetrics { duration, taken: Arc::clone(&self.endpoint_series) }
+        EndpointMetrics { duration, recent: Recent::default(), taken: Arc::clone(&self.endpoint_series) }
     }
 
     /// All figures as of now: those of the process, and of `pools`.
@@ -212,7 +216,14 @@ impl PoolMetrics {
     }
 
     /// An endpoint has given the head of its response.
-    pub(crate) fn endpoint_answered(&self, endpoint: &EndpointMetrics, duration: Duration) {
+    pub(crate) fn endpoint_answered(
+        &self,
+        endpoint: &EndpointMetrics,
+        duration: Duration,
+        is_failure: bool,
+        now: Time,
+    ) {
+        endpoint.recent.answered(duration, is_failure, now);
         endpoint.duration.as_ref().unwrap_or(&self.endpoint_duration).observe(duration.as_secs_f64());
     }
 }
@@ -242,6 +253,7 @@ impl LoadReports {
 pub(crate) struct EndpointMetrics {
     /// Absent if the endpoint has no series of its own.
     duration: Option<Histogram>,
+    pub(crate) recent: Recent,
     taken: Arc<AtomicUsize>,
 }
 

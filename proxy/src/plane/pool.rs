@@ -14,10 +14,10 @@ use evenkeel_balance::{
     TunerReport,
 };
 
-use super::Origin;
+use super::{Origin, report};
 use crate::{
     clock,
-    health::{Checker, Checks, EndpointHealth, Plan, Subject},
+    health::{self, Checker, Checks, EndpointHealth, Plan, Subject},
     limits,
     metrics::{EndpointMetrics, PoolMetrics},
     request::{affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy},
@@ -227,8 +227,15 @@ impl PoolEntry {
         let report = self.tuner.report();
         for told in &report.endpoints {
             if let Some(entry) = self.endpoints.get(&told.id) {
-                let out = matches!(told.standing, Standing::Ejected { .. } | Standing::Probation);
-                entry.health.set_ejected(out);
+                match told.standing {
+                    Standing::InRotation => entry.health.set_standing(health::Standing::In),
+                    Standing::Probation => entry.health.set_standing(health::Standing::Probation),
+                    Standing::Ejected { reason, .. } => {
+                        entry.health.set_standing(health::Standing::Ejected(report::word(reason)));
+                    }
+                    // Whether it is ejected besides does not matter as long as it takes nothing anyway.
+                    Standing::Absent(_) => {}
+                }
             }
         }
         *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = report;

@@ -80,8 +80,9 @@ impl Search<'_> {
                 }
                 Err(Failed { error, parcel: unsent }) => {
                     if error.origin() == Origin::Endpoint {
-                        let outcome = Outcome::new(Status::Failed, clock::now(), sent.elapsed());
-                        found.place.guard.set_outcome(outcome);
+                        let now = clock::now();
+                        found.place.guard.set_outcome(Outcome::new(Status::Failed, now, sent.elapsed()));
+                        self.pool.choice(self.wish.algorithm).measured[found.index].recent.failed(now);
                     }
                     drop(found);
                     let again = unsent.or(spare).filter(|_| self.pool.retry.allows(&error, self.retries));
@@ -179,8 +180,9 @@ impl Search<'_> {
     ) -> Result<(Answer, Exchange), RequestError> {
         let (pool, latency, address) = (&self.pool, sent.elapsed(), found.address);
         let choice = pool.choice(self.wish.algorithm);
-        pool.metrics.endpoint_answered(&choice.measured[found.index], latency);
         let status = answer.response.status();
+        let (measured, is_failure) = (&choice.measured[found.index], status.is_server_error());
+        pool.metrics.endpoint_answered(measured, latency, is_failure, clock::now());
         if status == StatusCode::SWITCHING_PROTOCOLS {
             found.place.guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
             return Err(RequestError::UnexpectedUpgrade { address });
