@@ -10,6 +10,7 @@ mod algorithm;
 mod class;
 mod health;
 mod limits;
+mod load_reports;
 mod overriding;
 mod pool;
 mod retries;
@@ -24,7 +25,7 @@ pub use affinity::{AffinityCookie, SameSite, SessionAffinity};
 pub use algorithm::{
     Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashKey,
     HashKeyType, HashTable, HashTableType, LeastRequest, LeastResponseTime, Maglev, PowerOfTwoChoices,
-    Prequal, Ring, SourceIpHash, WeightedByLoad,
+    Prequal, PrequalProbe, PrequalSignals, Ring, SourceIpHash, WeightedByLoad,
 };
 pub use class::{HostnameGrant, ProxyClass, ProxyClassSpec};
 pub use health::{
@@ -32,6 +33,7 @@ pub use health::{
     PassiveHealthCheck, SuccessRate,
 };
 pub use limits::{EndpointLimits, Limits, Queue};
+pub use load_reports::LoadReports;
 pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,

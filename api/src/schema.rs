@@ -17,11 +17,12 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "algorithm",
     "allowAlgorithmOverride",
     "healthCheck",
     "slowStart",
+    "loadReports",
     "sessionAffinity",
     "timeouts",
     "retries",
@@ -255,6 +256,20 @@ mod tests {
         rejected(
             &json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2m"}}}),
             &["algorithm.prequal.maxAge: maxAge must be from 10ms to 1m"],
+        );
+        let prequal = |of| json!({"algorithm": {"type": "Prequal", "prequal": of}});
+        rejected(&prequal(json!({"signals": "Probes", "probe": {"path": "/load"}})), &[]);
+        rejected(
+            &prequal(json!({"signals": "Probes"})),
+            &["algorithm.prequal.probe: signals Probes needs probe"],
+        );
+        rejected(
+            &prequal(json!({"probe": {"path": "/"}})),
+            &["algorithm.prequal.probe: probe needs signals"],
+        );
+        rejected(
+            &prequal(json!({"signals": "Probes", "probe": {"path": "/", "timeout": "2s"}})),
+            &["algorithm.prequal.probe.timeout: timeout must be from 1ms to 1s"],
         );
         rejected(&json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
         rejected(&json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);

@@ -155,6 +155,12 @@ impl Balancer {
         self.endpoints.iter()
     }
 
+    /// What is learned of an endpoint, by [`Pick::index`].
+    #[must_use]
+    pub fn state_of(&self, index: usize) -> Option<&EndpointState> {
+        self.slots.get(index).map(|slot| &*slot.state)
+    }
+
     /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, takes no
     /// lock that another worker takes, and needs constant time but for weighted turns (O(log n)), rendezvous hashing and
     /// bounded load (O(n)).

@@ -60,6 +60,11 @@ pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
 /// Time between two checks of an endpoint from disk that has no check of its own, and for each to pass.
 pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
+/// Probes of load that a thread has under way at once.
+pub(crate) const PROBES_AT_ONCE: usize = 256;
+/// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the pool's.
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
+
 /// Changes of an endpoint's health that are remembered.
 pub(crate) const HEALTH_HISTORY: usize = 16;
 

@@ -24,7 +24,10 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use crate::{limits, request::queue::Queue};
+use crate::{
+    limits,
+    request::{queue::Queue, sampling::LastSample},
+};
 
 /// The media type of the Prometheus text format.
 pub const TEXT: &str = prometheus::TEXT_FORMAT;
@@ -98,7 +101,12 @@ impl Metrics {
         let room = |taken: usize| (taken < self.max_endpoint_series).then_some(taken + 1);
         let series = self.endpoint_series.fetch_update(Relaxed, Relaxed, room).is_ok();
         let duration = series.then(duration_histogram);
-        EndpointMetrics { duration, recent: Recent::default(), taken: Arc::clone(&self.endpoint_series) }
+        EndpointMetrics {
+            duration,
+            recent: Recent::default(),
+            sample: LastSample::default(),
+            taken: Arc::clone(&self.endpoint_series),
+        }
     }
 
     /// All figures as of now: those of the process, and of `pools`.
@@ -169,6 +177,8 @@ pub(crate) struct PoolMetrics {
     pub(crate) broken: Tally<&'static str>,
     /// Reports of load by what became of them.
     pub(crate) load_reports: LoadReports,
+    /// Probes of load by what became of them, by `sampling::Probed`.
+    pub(crate) probes: Counts<5>,
     made: Tally<(&'static str, u16)>,
 }
 
@@ -186,6 +196,7 @@ impl PoolMetrics {
             overrides: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),
+            probes: Counts::new(["answered", "late", "failed", "invalid", "skipped"]),
             made: Tally::default(),
         }
     }
@@ -228,6 +239,32 @@ impl PoolMetrics {
     }
 }
 
+/// Counters of which there are few, and which nobody waits for.
+#[derive(Debug)]
+pub(crate) struct Counts<const N: usize> {
+    names: [&'static str; N],
+    counts: [AtomicU64; N],
+}
+
+impl<const N: usize> Counts<N> {
+    fn new(names: [&'static str; N]) -> Self {
+        Self { names, counts: std::array::from_fn(|_| AtomicU64::default()) }
+    }
+
+    /// Adds one to that of this place; to none if there is no such place.
+    pub(crate) fn add(&self, place: usize) {
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Those that are not 0, by name.
+    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
+        let all = self.names.into_iter().zip(&self.counts).map(|(name, count)| (name, count.load(Relaxed)));
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
 /// Reports of load. One comes with each response, so nobody waits for a lock here.
 #[derive(Debug, Default)]
 pub(crate) struct LoadReports {
@@ -254,6 +291,8 @@ pub(crate) struct EndpointMetrics {
     /// Absent if the endpoint has no series of its own.
     duration: Option<Histogram>,
     pub(crate) recent: Recent,
+    /// What it last reported of its load, for Prequal.
+    pub(crate) sample: LastSample,
     taken: Arc<AtomicUsize>,
 }
 

@@ -14,6 +14,7 @@ mod overriding;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod route;
+pub(crate) mod sampling;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 

@@ -23,6 +23,7 @@ use crate::{
         queue::{Queue, Rules},
         retry::Policy,
         route::Routes,
+        sampling::Sampling,
     },
 };
 
@@ -52,8 +53,12 @@ pub(crate) struct Pool {
     pub(crate) tuned: Arc<Mutex<TunerReport>>,
     /// What keeps clients at their endpoints, if anything.
     pub(crate) affinity: Option<Arc<Affinity>>,
-    /// Load that endpoints report is read, and kept from clients.
+    /// Load that endpoints report is read.
     pub(crate) reads_load: bool,
+    /// Clients get the reports too.
+    pub(crate) keeps_reports: bool,
+    /// How Prequal gets its samples, if not from what this proxy sees.
+    pub(crate) sampling: Option<Sampling>,
     /// All endpoints, for reports.
     pub(crate) endpoints: Arc<[PoolEndpoint]>,
     pub(crate) timeouts: Timeouts,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
 use crate::object::{
-    Algorithm, AlgorithmOverride, HealthCheck, Limits, Retries, SessionAffinity, SlowStart, Timeouts,
+    Algorithm, AlgorithmOverride, HealthCheck, Limits, LoadReports, Retries, SessionAffinity, SlowStart,
+    Timeouts,
 };
 
 /// The whole state of a class.
@@ -69,6 +70,9 @@ pub struct PoolDocument {
     /// How new endpoints begin, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// What becomes of the load that endpoints report, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_reports: Option<LoadReports>,
     /// What keeps a client at its endpoint, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,

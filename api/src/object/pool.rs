@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, Retries, SessionAffinity,
-    SlowStart, Timeouts,
+    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, LoadReports, Retries,
+    SessionAffinity, SlowStart, Timeouts,
 };
 
 /// What a pool does: where clients come in, which endpoints take the traffic, and how it is shared among them.
@@ -77,6 +77,10 @@ pub struct BalancerPoolSpec {
     #[x_kube(validation = Rule::new("duration(self.window) >= duration('1s') && duration(self.window) <= duration('1h')")
         .message("window must be from 1s to 1h").field_path(".window"))]
     pub slow_start: Option<SlowStart>,
+
+    /// What becomes of the load that endpoints report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_reports: Option<LoadReports>,
 
     /// Keeps a client's requests at one endpoint, whatever the algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]

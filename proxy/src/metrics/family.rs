@@ -72,6 +72,9 @@ pub(super) fn of_pools(
             pools,
             |of| of.broken.all(),
         ),
+        tallied("evenkeel_load_probes_total", "result", "Probes of load for Prequal.", pools, |of| {
+            of.probes.all()
+        }),
         tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
             of.load_reports.all()
         }),

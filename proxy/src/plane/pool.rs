@@ -7,7 +7,7 @@ use std::{
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType},
+    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
 };
 use evenkeel_balance::{
     Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
@@ -20,7 +20,9 @@ use crate::{
     health::{self, Checker, Checks, EndpointHealth, Plan, Subject},
     limits,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy},
+    request::{
+        affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
+    },
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
 };
 
@@ -251,6 +253,8 @@ impl PoolEntry {
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
             reads_load: reads_load(&document.algorithm) || self.follows_load_for_others(),
+            keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
+            sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
             endpoints: Arc::clone(&self.reported),
             timeouts: document.timeouts.into(),
             bounds: document.limits.as_ref().map(|limits| Bounds::new(limits, document.proxies)),
@@ -358,6 +362,9 @@ fn others(document: &PoolDocument) -> &[AlgorithmType] {
 fn reads_load(algorithm: &object::Algorithm) -> bool {
     match algorithm.type_ {
         AlgorithmType::WeightedByLoad => true,
+        AlgorithmType::Prequal => {
+            algorithm.prequal.as_ref().is_some_and(|prequal| prequal.signals == PrequalSignals::LoadReports)
+        }
         AlgorithmType::Adaptive => {
             let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
             signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))

@@ -18,6 +18,7 @@ use super::{
     forward::{self, Answer, Failed, Parcel},
     load,
     queue::{Place, Refusal},
+    sampling,
 };
 use crate::{clock, connection::Connection, respond, snapshot::Pool};
 
@@ -52,6 +53,7 @@ pub(super) async fn attempts(
         pool.metrics.overrides.add(algorithm.as_str());
     }
     pool.retry.requested(clock::now());
+    sampling::ask(&connection.worker, pool);
     let result = search.run(parcel).await;
     if search.retries > 0 {
         let answered = result.as_ref().is_ok_and(|(_, exchange)| !search.pool.retry.refuses(exchange.status));
@@ -189,7 +191,11 @@ impl Search<'_> {
         }
         answer.response.extensions_mut().clear();
         let headers = answer.response.headers_mut();
-        let load = if pool.reads_load { load::take(headers, &pool.metrics) } else { None };
+        let load =
+            if pool.reads_load { load::take(headers, pool.keeps_reports, &pool.metrics) } else { None };
+        if let Some(report) = &load {
+            sampling::learn(pool, measured, report);
+        }
         if let Some(affinity) = &pool.affinity
             && let Some(endpoint) = choice.balancer.endpoints().nth(found.index)
             && self.session_begins_at(&endpoint.id)

@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod path;
 mod plane;
+mod prequal;
 mod refusals;
 mod retry;
 mod timeouts;

@@ -81,6 +81,7 @@ async fn sibling_and_nested_defaults() {
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
     object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
     object["spec"]["retries"] = json!({});
+    object["spec"]["loadReports"] = json!({});
     object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
     assert_eq!(spec["algorithm"]["powerOfTwoChoices"]["choices"], 2);
@@ -88,6 +89,7 @@ async fn sibling_and_nested_defaults() {
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
+    assert_eq!(spec["loadReports"], json!({"keepHeader": false}));
     let retries = &spec["retries"];
     assert_eq!((&retries["attempts"], &retries["on"]), (&json!(1), &json!(["NotSent", "Closed"])));
     assert_eq!(retries["budget"], json!({"percent": 20, "interval": "10s"}));
@@ -208,6 +210,8 @@ async fn rules(bad: &mut Refusals) {
     bad.check("/spec/retries", json!({"codes": [200]}), &["spec.retries.codes[0]"]).await;
     let often = json!({"minRetryRate": {"interval": "1ms"}});
     bad.check("/spec/retries", often, &["spec.retries.minRetryRate.interval", "100ms to 1h"]).await;
+    let unasked = json!({"type": "Prequal", "prequal": {"signals": "Probes"}});
+    bad.check("/spec/algorithm", unasked, &["spec.algorithm.prequal.probe", "needs probe"]).await;
 }
 
 async fn unknown(bad: &mut Refusals) {
