@@ -36,6 +36,7 @@ on_cluster() { # images, cluster, tests, and the cluster is gone again
 
 part 'unit, property, config channel and raw sockets' cargo \
   cargo test --workspace --locked --exclude evenkeel-apiserver-tests --exclude evenkeel-e2e
+part 'the demo' 'cargo curl' hack/demo-test.sh
 part 'a real API server' 'cargo go' \
   cargo test --locked -p evenkeel-apiserver-tests
 part 'chart and manifests' go hack/chart-test.sh

@@ -1,6 +1,6 @@
 //! What a process, and the whole machine, have used so far, as the kernel of this machine tells.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -71,6 +71,28 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
+/// Processor time of the processes of this machine that run now, by the name of the program.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub(crate) fn by_program() -> anyhow::Result<BTreeMap<String, Duration>> {
+    let mut times = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        // Not a process, or one that has ended.
+        let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
+        if let (Some(name), Some(ticks)) = (program(&stat), cpu_ticks(&stat)) {
+            let time = Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second())?;
+            *times.entry(name.to_owned()).or_default() += time;
+        }
+    }
+    Ok(times)
+}
+
+fn program(stat: &str) -> Option<&str> {
+    let (_, rest) = stat.split_once('(')?;
+    Some(rest.rsplit_once(')')?.0)
+}
+
 /// Ticks that the machine's processors have had since it started: those with work, and all.
 ///
 /// # Errors
@@ -98,7 +120,7 @@ mod tests {
         let status = "Name:\tx\nVmHWM:\t    4096 kB\nVmRSS:\t    2048 kB\n";
         assert_eq!((kibibytes(status, "VmRSS:"), kibibytes(status, "VmSwap:")), (Some(2048), None));
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 3 4 20 0 5 0 1 2 3";
-        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!((program(stat), cpu_ticks(stat)), (Some("a) b"), Some(300)));
         assert_eq!(busy_and_all("cpu  10 1 20 300 40 2 3 4 5 6\ncpu0 1 1"), Some((40, 380)));
     }
 }

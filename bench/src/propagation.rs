@@ -10,6 +10,7 @@ mod load;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -48,6 +49,8 @@ const NAME: &str = "propagation";
 const SOON: Duration = Duration::from_secs(30);
 /// Milliseconds between two changes: longer than the controller gathers changes for, and not in step with anything.
 const PAUSE_MS: Range<u64> = 250..550;
+/// Programs shown that took the most processor time.
+const PROGRAMS: usize = 8;
 /// Answers of each proxy before the first change.
 const WARM: u64 = 2_000;
 
@@ -115,13 +118,15 @@ async fn measure(cluster: &Cluster, args: &Args, backend: &Backend) -> anyhow::R
     })
     .await?;
 
-    let (before, machine, start) = (counts(&proxies), process::machine()?, Instant::now());
+    let (before, machine, programs) = (counts(&proxies), process::machine()?, process::by_program()?);
+    let start = Instant::now();
     let samples = changes(cluster, args, backend, &proxies, &mut receipts).await?;
     let (after, elapsed, then) = (counts(&proxies), start.elapsed(), process::machine()?);
     drop(load);
     report(args, &samples);
     let busy = ratio(then.0 - machine.0, then.1 - machine.1);
     report_load(&proxies, &before, &after, elapsed, busy);
+    report_programs(&programs, &process::by_program()?, elapsed);
     let slowest = after.iter().zip(&before).map(|(after, before)| after.answers - before.answers).min();
     ensure!(
         per_second(slowest.unwrap_or_default(), elapsed) >= 1000.0 || args.rate < 1000,
@@ -229,6 +234,24 @@ fn report_load(
         );
     }
     println!("the machine's processors were {:.0} % busy, for {:.0} s", busy * 100.0, elapsed.as_secs_f64());
+}
+
+/// Where the processors' time went.
+#[expect(clippy::print_stdout, reason = "this is what the program is for")]
+fn report_programs(
+    before: &BTreeMap<String, Duration>,
+    after: &BTreeMap<String, Duration>,
+    elapsed: Duration,
+) {
+    let used = |(name, time): (&String, &Duration)| {
+        let used = time.saturating_sub(before.get(name).copied().unwrap_or_default());
+        (used, name.clone())
+    };
+    let mut used: Vec<_> = after.iter().map(used).collect();
+    used.sort_by(|one, other| other.cmp(one));
+    for (time, name) in used.into_iter().take(PROGRAMS) {
+        println!("{name:<18}{:>7.1} % of a processor", 100.0 * time.as_secs_f64() / elapsed.as_secs_f64());
+    }
 }
 
 /// Negative if `to` is before `from`.

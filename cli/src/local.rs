@@ -29,14 +29,14 @@ use evenkeel_controller::{
 };
 use evenkeel_proxy::{
     Drain, Plane, Proxy, ProxyConfig, SharedPort, admin as proxy_admin,
-    control::{Control, ControlMetrics},
+    app::stop_signal,
+    control::{self, Control, ControlMetrics},
 };
 use evenkeel_tls::Role;
 use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
 };
@@ -65,6 +65,8 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
         Control::new(proxy.plane().clone(), 0, ControlMetrics::register(proxy.metrics().registry())?);
     let readiness = Arc::clone(proxy.readiness());
     let mut tasks = JoinSet::new();
+    let refused = Arc::clone(&control);
+    tasks.spawn(async move { control::retry(&refused).await });
     let ready = Arc::clone(&control);
     tasks.spawn(async move {
         ready.ready().await;
@@ -219,15 +221,4 @@ impl Transport for InProcess {
         let control = Arc::clone(&self.0);
         async move { Ok(control.answer(&parts, body, Some(&Role::Controller)).await) }.boxed()
     }
-}
-
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

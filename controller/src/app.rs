@@ -55,7 +55,7 @@ pub struct Args {
     /// DNS suffix of the cluster.
     #[arg(long, env = "EVENKEEL_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
-    /// Classes whose certificates are made even before any proxy or ProxyClass of theirs is seen.
+    /// Classes for whose proxies certificates are made.
     #[arg(long = "class", env = "EVENKEEL_CLASSES", value_delimiter = ',', default_value = "default")]
     pub classes: Vec<String>,
     /// Where probes, metrics and lists are served, in plain text and read-only.

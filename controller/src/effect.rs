@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_api::object::{BalancerPoolStatus, ServiceTemplate};
 
-use crate::event::ObjectName;
+use crate::{event::ObjectName, status::News};
 
 /// A change to make. The writer retries one until it is done or a newer one of the same object replaces it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Effect {
         uid: String,
         /// The whole status.
         status: Box<BalancerPoolStatus>,
+        /// What is told as Events once it is written.
+        news: Vec<News>,
     },
     /// Create or apply the Service through which a pool's clients come.
     Service(Box<DesiredService>),

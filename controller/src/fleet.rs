@@ -20,6 +20,13 @@ pub struct Fleet {
     opinions: u64,
 }
 
+/// What the live proxies hold of the endpoints, as far as one state of it is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opinions {
+    changes: u64,
+    silent: usize,
+}
+
 /// A proxy and what it said.
 #[derive(Debug)]
 pub struct Member {
@@ -73,6 +80,7 @@ impl Fleet {
 
     /// Forgets what was said to an earlier leadership.
     pub fn begin_epoch(&mut self, now: Instant) {
+        self.opinions += 1;
         for member in self.members.values_mut() {
             (member.acknowledged, member.answered) = (None, false);
             (member.heard, member.progressed) = (now, now);
@@ -82,6 +90,9 @@ impl Fleet {
     /// Takes in what a proxy said.
     pub fn tell(&mut self, id: &str, event: ProxyEvent, now: Instant) {
         let Some(member) = self.members.get_mut(id) else { return };
+        if member.is_silent(now) && !matches!(event, ProxyEvent::Failed { .. }) {
+            self.opinions += 1; // what it says counts again
+        }
         match event {
             ProxyEvent::Acknowledged { epoch, revision, generations, rejected } => {
                 member.acknowledged = Some(Acknowledged { epoch, revision, generations, rejected });
@@ -91,6 +102,10 @@ impl Fleet {
                 // What it acknowledged is not what it has: it was restarted, or somebody else pushed.
                 if member.version().is_some_and(|version| version != (report.epoch, report.revision)) {
                     member.acknowledged = None;
+                }
+                // It tries again what it rejected: a port may be free by now.
+                if let Some(acknowledged) = &mut member.acknowledged {
+                    acknowledged.rejected.clone_from(&report.rejected);
                 }
                 if !member.report.as_ref().is_some_and(|old| same_health(old, &report)) {
                     self.opinions += 1;
@@ -108,8 +123,9 @@ impl Fleet {
 
     /// As long as this stays the same, so does the health of every endpoint in the eyes of the live proxies.
     #[must_use]
-    pub const fn opinions(&self) -> u64 {
-        self.opinions
+    pub fn opinions(&self, now: Instant) -> Opinions {
+        let silent = self.members.values().filter(|member| member.is_silent(now)).count();
+        Opinions { changes: self.opinions, silent }
     }
 
     /// All proxies.
@@ -187,10 +203,12 @@ impl Member {
         u32::try_from(rejected).unwrap_or(u32::MAX)
     }
 
-    /// Whether it holds the endpoint for healthy, and has not taken it out for how it answers; false if it has not said.
+    /// Whether it holds the endpoint for healthy, and has not taken it out for how it answers; false if it has not said, or
+    /// has been silent since.
     #[must_use]
-    pub fn holds_healthy(&self, pool: &str, endpoint: &str) -> bool {
-        let report = self.report.as_ref().and_then(|report| report.pools.get(pool));
+    pub fn holds_healthy(&self, pool: &str, endpoint: &str, now: Instant) -> bool {
+        let report = self.report.as_ref().filter(|_| !self.is_silent(now));
+        let report = report.and_then(|report| report.pools.get(pool));
         report.and_then(|pool| pool.endpoints.get(endpoint)).is_some_and(is_healthy)
     }
 }

@@ -1,5 +1,9 @@
 //! What people are told of a pool. Pure: from what was found and what the proxies said, to conditions and counts.
 
+mod news;
+
+pub use news::{News, news};
+
 use evenkeel_api::object::{
     Address, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition, reason,
 };

@@ -3,6 +3,7 @@
 //! Nothing is written unless the fence that came with an effect holds; what waits when it ends is dropped, since a new
 //! leadership begins by saying all anew. A Service without our mark is never touched (`carry_out`).
 
+mod announce;
 mod carry_out;
 mod document;
 mod queue;
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use announce::Announcer;
 use carry_out::{Cluster, Outcome};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
@@ -51,6 +53,7 @@ struct Shared {
 pub struct WriterTask {
     shared: Arc<Shared>,
     cluster: Cluster,
+    announcer: Announcer,
     verdicts: mpsc::Sender<Verdict>,
 }
 
@@ -74,7 +77,8 @@ impl Writer {
         let queue = Mutex::new(Queue::default());
         let shared = Arc::new(Shared { queue, wake: Notify::new(), pending: sender, metrics });
         let (verdicts, receiver) = mpsc::channel(VERDICTS);
-        let task = WriterTask { shared: shared.clone(), cluster: Cluster::new(client), verdicts };
+        let announcer = Announcer::new(client.clone());
+        let task = WriterTask { shared: shared.clone(), cluster: Cluster::new(client), announcer, verdicts };
         (Self { shared, pending }, task, receiver)
     }
 
@@ -118,6 +122,10 @@ impl Shared {
 impl WriterTask {
     /// Writes until it is dropped.
     pub async fn run(self) {
+        tokio::join!(self.write(), self.announcer.run());
+    }
+
+    async fn write(&self) {
         let mut running: FuturesUnordered<BoxFuture<'_, (Item, Outcome)>> = FuturesUnordered::new();
         loop {
             while running.len() < CONCURRENCY
@@ -151,6 +159,9 @@ impl WriterTask {
             Outcome::TimedOut => tracing::warn!(kind, object = %key, "cannot write in time, trying again"),
             Outcome::Foreign => tracing::info!(kind, object = %key, "left alone, for it is not ours"),
             _ => tracing::debug!(kind, object = %key, result = outcome.result(), "written"),
+        }
+        if let (Effect::Status { pool, uid, news, .. }, Outcome::Applied) = (&item.effect, outcome) {
+            self.announcer.submit(pool, uid, news);
         }
         if let Key::Service(service) = &key
             && (outcome.is_final() || outcome.refusal().is_some())

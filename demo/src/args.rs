@@ -73,6 +73,9 @@ pub struct BehaviourArgs {
     /// CPU time that each request burns, at most 10s.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time)]
     pub cpu_burn: Duration,
+    /// Utilization that responses report in endpoint-load-metrics, 0 to 1 [default: no report].
+    #[arg(long)]
+    pub utilization: Option<f64>,
     /// What /health says.
     #[arg(long, value_enum, default_value_t)]
     pub health: Health,
@@ -95,6 +98,7 @@ impl TryFrom<BehaviourArgs> for Behaviour {
             },
             concurrency: args.concurrency.map(|limit| ConcurrencyDocument { limit, queue: args.queue }),
             cpu_burn_ms: as_milliseconds(args.cpu_burn),
+            utilization: args.utilization,
             health: args.health,
             connections: Connections::Accept,
         })

@@ -29,6 +29,8 @@ pub struct Behaviour {
     pub concurrency: Option<Concurrency>,
     /// CPU time that each request burns, at most [`MAX_CPU_BURN`].
     pub cpu_burn: Duration,
+    /// The utilization that responses report, as Open Request Cost Aggregation has it; `None` for no report.
+    pub utilization: Option<Share>,
     /// What `/health` says.
     pub health: Health,
     /// What becomes of connections.

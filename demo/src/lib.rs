@@ -35,7 +35,7 @@ mod stream;
 pub mod app;
 pub mod args;
 
-pub use behaviour::{Behaviour, Concurrency, Connections, Errors, Health, Latency};
+pub use behaviour::{Behaviour, Concurrency, Connections, Errors, Health, Latency, Share};
 pub use door::bind;
 pub use endpoint::{Endpoint, Identity};
 pub use name::Name;

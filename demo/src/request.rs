@@ -99,12 +99,13 @@ async fn dispatch(
         Route::Root | Route::Home | Route::Data | Route::Echo => {
             let body = read(body, MAX_BODY_BYTES).await?;
             endpoint.work().await?;
-            match route {
-                Route::Echo => respond::json(&echo::of(endpoint.name(), peer, &head, &body)),
-                Route::Data => respond::json(&data(context)),
-                Route::Home => Ok(respond::of("text/html; charset=utf-8", home(context))),
-                _ => Ok(respond::text(format!("evenkeel demo endpoint {}\n", endpoint.name()))),
-            }
+            let answer = match route {
+                Route::Echo => respond::json(&echo::of(endpoint.name(), peer, &head, &body))?,
+                Route::Data => respond::json(&data(context))?,
+                Route::Home => respond::of("text/html; charset=utf-8", home(context)),
+                _ => respond::text(format!("evenkeel demo endpoint {}\n", endpoint.name())),
+            };
+            Ok(respond::with_load(answer, endpoint.behaviour().utilization))
         }
     }
 }

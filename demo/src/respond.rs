@@ -7,12 +7,15 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::behaviour::document::DocumentError;
+use crate::behaviour::{Share, document::DocumentError};
 use crate::endpoint::Fault;
 use crate::name::Name;
 
 /// The header by which clients count shares.
 const NAME: HeaderName = HeaderName::from_static("x-evenkeel-demo");
+
+/// The header by which a balancer learns how busy the endpoint is.
+const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 
 /// A response held in memory.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -70,6 +73,15 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+/// Adds a report of load (Open Request Cost Aggregation, in its text form).
+pub(crate) fn with_load(mut answer: Answer, utilization: Option<Share>) -> Answer {
+    let report = |share: Share| format!("TEXT application_utilization={}", share.as_f64());
+    if let Some(value) = utilization.and_then(|share| HeaderValue::try_from(report(share)).ok()) {
+        answer.headers_mut().insert(LOAD, value);
+    }
+    answer
 }
 
 /// What the client sees of a result.

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use evenkeel_demo::{
-    Behaviour, Concurrency, Connections, Endpoint, Health, Identity, Latency, Listeners, Running, bind,
+    Behaviour, Concurrency, Connections, Endpoint, Health, Identity, Latency, Listeners, Running, Share, bind,
 };
 use http::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -280,4 +280,14 @@ async fn the_program_rejects_bad_flags() {
         .unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("errors.rate"));
+}
+
+#[tokio::test]
+async fn a_response_reports_the_load_that_is_set() {
+    let utilization = Share::new(0.25);
+    let running = start(Behaviour { utilization, ..Behaviour::default() }).await;
+    let response = send(running.addr(), Method::GET, "/", "").await;
+    assert_eq!(response.header("endpoint-load-metrics"), "TEXT application_utilization=0.25");
+    let response = send(running.addr(), Method::GET, "/health", "").await;
+    assert_eq!(response.header("endpoint-load-metrics"), "", "it is of requests");
 }

@@ -28,7 +28,7 @@ mod args;
 pub use activate::{Activate, Origin};
 pub use args::{ChannelArgs, StartError, start};
 pub use boot::boot;
-pub use keep::keep;
+pub use keep::{keep, retry};
 pub use metrics::ControlMetrics;
 pub use pull::{ControllerUrl, Puller};
 pub use received::{Candidate, Received, Refusal, Source, Step};

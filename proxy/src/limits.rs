@@ -15,7 +15,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a client's connection to be idle between two requests.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// For a client to send or take the next bytes, where its pool allows more.
+/// For a client to send the next bytes of a body before the endpoint has begun to answer, where its pool allows more; and to take
+/// what is for it before a pool is known.
 pub(crate) const CLIENT_STALL: Duration = Duration::from_secs(60);
 
 /// Bytes of a request's head over HTTP/1, and of the buffer that holds it.

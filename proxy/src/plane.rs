@@ -7,7 +7,11 @@ mod ledger;
 mod pool;
 mod report;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+};
 
 use evenkeel_api::channel::{PoolDocument, PoolReport, PoolUid, Rejection};
 use prometheus::proto::MetricFamily;
@@ -146,16 +150,16 @@ async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
 }
 
 fn figures(pool: &Pool) -> PoolFigures<'_> {
-    let out = report::ejected(pool);
-    let endpoints = pool.endpoints.iter().map(|endpoint| EndpointFigures {
-        address: endpoint.address.to_string(),
-        pod: endpoint.pod.as_deref(),
-        up: endpoint.health.is_healthy() && !out.contains(endpoint.id.as_str()),
-        weight: endpoint.weight,
-        requests: endpoint.state.requests(),
-        failures: endpoint.state.failures(),
-        in_flight: endpoint.state.in_flight(),
-        metrics: &endpoint.metrics,
+    let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let endpoints = report::seats(pool, &tuned).into_iter().map(|seat| EndpointFigures {
+        up: seat.is_up(),
+        address: seat.endpoint.address.to_string(),
+        pod: seat.endpoint.pod.as_deref(),
+        weight: seat.endpoint.weight,
+        requests: seat.endpoint.state.requests(),
+        failures: seat.endpoint.state.failures(),
+        in_flight: seat.endpoint.state.in_flight(),
+        metrics: &seat.endpoint.metrics,
     });
     PoolFigures {
         namespace: &pool.document.namespace,

@@ -116,10 +116,12 @@ pub enum ActiveHealthCheckType {
 /// What a check over HTTP asks for, and what it expects.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.expectedStatuses.all(range, range.size() == 3 || range.substring(0, 3) <= range.substring(4))")
+    .message("a range of expectedStatuses must not end below its start").field_path(".expectedStatuses"))]
 pub struct HttpHealthCheck {
     /// Path, and query if any.
     #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*$"))]
     pub path: String,
 
     /// Statuses, or ranges of them such as 200-299, that count as passed.
@@ -170,7 +172,7 @@ pub struct PassiveHealthCheck {
     /// Time of the first ejection; each further one takes that much longer. It begins anew with single requests on probation.
     pub base_ejection_time: Duration,
 
-    /// Longest time of an ejection.
+    /// Longest time of an ejection, but for up to a tenth that is added at random lest many come back at once.
     pub max_ejection_time: Duration,
 
     /// Most endpoints of a backend that are out at a time, in per cent of them; one always may be.

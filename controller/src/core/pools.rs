@@ -17,7 +17,7 @@ use crate::{
     admission,
     compile::{self, Compiled, Good, Mode},
     event::{ObjectName, Pool},
-    fleet::Fleet,
+    fleet::{Fleet, Opinions},
     hostnames::{Claimant, Hostnames},
     index::{Changes, Index},
     ports::ListenerKey,
@@ -47,10 +47,12 @@ pub(super) struct PoolState {
     pub(super) text: Option<PoolText>,
     /// (epoch, revision) in which the text last changed.
     pub(super) changed: Option<(u64, u64)>,
+    /// Something has to be done to its Services yet.
+    pub(super) service_pending: bool,
     /// Endpoints, counted.
     pub(super) counts: EndpointCounts,
     /// What was counted: the proxies' opinions, and the document.
-    pub(super) counted: Option<(u64, Option<Digest>)>,
+    pub(super) counted: Option<(Opinions, Option<Digest>)>,
     /// The status last written or stored.
     pub(super) status: Option<BalancerPoolStatus>,
     pub(super) written: Option<Instant>,
@@ -70,6 +72,7 @@ impl PoolState {
             document: None,
             text: None,
             changed: None,
+            service_pending: false,
             counts: EndpointCounts::default(),
             counted: None,
             status: pool.status.clone(),

@@ -14,8 +14,8 @@ use super::{Core, Now, Role, pools::PoolState};
 use crate::{
     compile::Mode,
     effect::Effect,
-    event::ObjectName,
-    fleet::PATIENCE,
+    event::{ObjectName, Service},
+    fleet::{Member, PATIENCE},
     index::Changes,
     problem::{Problem, Subject},
     services,
@@ -82,38 +82,52 @@ impl Core {
         quiet || matches!(self.role, Role::Leader { since, .. } if just(since))
     }
 
+    /// What the pools' Services lack. A pool's status says that it waits for that.
     fn services(&mut self, namespace: &str, effects: &mut Vec<Effect>) {
-        for (pool, state) in &self.pools {
-            let Some(good) = &state.good else { continue };
-            let published = self.published_ports(pool, state);
-            let bound = self.bound_ports(state);
-            let ports: BTreeMap<_, _> = bound
-                .into_iter()
-                .filter(|(name, (port, everywhere))| *everywhere || published.get(name) == Some(port))
-                .map(|(name, (port, _))| (name, port))
-                .collect();
-            if ports.is_empty() {
-                continue;
-            }
-            let desired = services::desired(pool, &state.uid, &good.spec, namespace, &ports);
-            let name = desired.name.clone();
-            let observed = self.index.services().get(&name);
-            let foreign = observed.is_some_and(|service| services::made_for(service) != Some(&state.uid));
-            if !foreign && observed.is_none_or(|service| !services::is_as_desired(service, &desired)) {
-                self.issued.service(&name, Effect::Service(Box::new(desired)), effects);
-            }
-            let alias = services::alias_name(pool);
-            let observed = self.index.services().get(&alias);
-            let target = self.dns_name(&name);
-            let right = |service: &crate::event::Service| {
-                services::made_for(service) != Some(&state.uid)
-                    || service.external_name.as_ref() == Some(&target)
-            };
-            if !observed.is_some_and(right) {
-                let effect = services::alias(pool, &state.uid, &good.spec.proxy_class, target.clone());
-                self.issued.service(&alias, effect, effects);
+        let work: Vec<_> =
+            self.pools.iter().map(|(pool, state)| self.service_work(pool, state, namespace)).collect();
+        for (state, work) in self.pools.values_mut().zip(work) {
+            state.service_pending = !work.is_empty();
+            for (name, effect) in work {
+                self.issued.service(&name, effect, effects);
             }
         }
+    }
+
+    /// What has to be done to the Services of a pool. Those of others are not touched.
+    fn service_work(
+        &self,
+        pool: &ObjectName,
+        state: &PoolState,
+        namespace: &str,
+    ) -> Vec<(ObjectName, Effect)> {
+        let Some(good) = &state.good else { return Vec::new() };
+        let published = self.published_ports(pool, state);
+        let bound = self.bound_ports(state);
+        let ports: BTreeMap<_, _> = bound
+            .into_iter()
+            .filter(|(name, (port, everywhere))| *everywhere || published.get(name) == Some(port))
+            .map(|(name, (port, _))| (name, port))
+            .collect();
+        if ports.is_empty() {
+            return Vec::new();
+        }
+        let mut work = Vec::new();
+        let foreign = |service: &Service| services::made_for(service) != Some(&state.uid);
+        let desired = services::desired(pool, &state.uid, &good.spec, namespace, &ports);
+        let name = desired.name.clone();
+        let right = |service: &Service| foreign(service) || services::is_as_desired(service, &desired);
+        if !self.index.services().get(&name).is_some_and(right) {
+            work.push((name.clone(), Effect::Service(Box::new(desired))));
+        }
+        let alias = services::alias_name(pool);
+        let target = self.dns_name(&name);
+        let right = |service: &Service| foreign(service) || service.external_name.as_ref() == Some(&target);
+        if !self.index.services().get(&alias).is_some_and(right) {
+            let effect = services::alias(pool, &state.uid, &good.spec.proxy_class, target.clone());
+            work.push((alias, effect));
+        }
+        work
     }
 
     /// Ports of the pool's Service as it is; none while it leads to the proxies of another class.
@@ -125,7 +139,7 @@ impl Core {
         service.ports.iter().filter_map(|port| Some((port.name.clone(), port.target_port?))).collect()
     }
 
-    fn pool_service(&self, pool: &ObjectName) -> Option<&crate::event::Service> {
+    fn pool_service(&self, pool: &ObjectName) -> Option<&Service> {
         let Mode::Kubernetes { namespace, .. } = &self.mode else { return None };
         self.index.services().get(&ObjectName::new(&**namespace, services::service_name(pool)))
     }
@@ -177,7 +191,7 @@ impl Core {
 
     fn statuses(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.issued.counts_due = None;
-        self.count_endpoints();
+        self.count_endpoints(now.instant);
         let new: Vec<_> = self.pools.iter().map(|(name, state)| self.status_of(name, state, now)).collect();
         for ((name, state), status) in self.pools.iter_mut().zip(new) {
             let urgent = match &state.status {
@@ -193,12 +207,14 @@ impl Core {
                 self.issued.counts_due = Some(first);
                 continue;
             }
+            let news = status::news(state.status.as_ref(), &status);
             state.status = Some(status.clone());
             state.written = Some(now.instant);
             effects.push(Effect::Status {
                 pool: name.clone(),
                 uid: state.uid.clone(),
                 status: Box::new(status),
+                news,
             });
         }
     }
@@ -214,7 +230,7 @@ impl Core {
             problems: &problems,
             programmed: self.programmed(name, state, now.instant),
             endpoints: state.counts.clone(),
-            proxies: self.proxy_counts(name, state),
+            proxies: self.proxy_counts(name, state, now.instant),
             revision: state.changed.map(|(epoch, revision)| format!("{epoch}.{revision}")),
             hash: state.text.as_ref().map(|text| text.digest().to_string()),
             address,
@@ -265,7 +281,7 @@ impl Core {
             }
         }
         let version = self.classes.get(class).and_then(super::ClassState::version).unwrap_or_default();
-        let uses = |member: &&&crate::fleet::Member| {
+        let uses = |member: &&&Member| {
             member.uses(&state.uid, generation) && !member.is_silent(now) && !member.is_behind(version, now)
         };
         let without: Vec<_> = live.iter().filter(|member| !uses(member)).collect();
@@ -296,20 +312,24 @@ impl Core {
             .filter(|(listener, (port, _))| published.get(listener) != Some(port))
             .map(|(listener, _)| listener)
             .collect();
-        if missing.is_empty() {
-            return Programmed::Yes;
+        if !missing.is_empty() {
+            let message = format!("the pool's Service does not have listener {} yet", missing.join(", "));
+            return Programmed::No(reason::PENDING, message);
         }
-        let message = format!("the pool's Service does not have listener {} yet", missing.join(", "));
-        Programmed::No(reason::PENDING, message)
+        if state.service_pending {
+            let message = "the pool's Service, or its alias, is not yet as the pool says".to_owned();
+            return Programmed::No(reason::PENDING, message);
+        }
+        Programmed::Yes
     }
 
     /// Counts the endpoints of the pools for which they, or what the proxies think of them, may have changed.
-    fn count_endpoints(&mut self) {
-        let opinions = self.fleet.opinions();
+    fn count_endpoints(&mut self, now: Instant) {
+        let opinions = self.fleet.opinions(now);
         let key = |state: &PoolState| Some((opinions, state.text.as_ref().map(PoolText::digest)));
         let stale = self.pools.iter().filter(|(_, state)| state.counted != key(state));
         let counted: Vec<_> = stale
-            .map(|(name, state)| (name.clone(), key(state), self.endpoint_counts(name, state)))
+            .map(|(name, state)| (name.clone(), key(state), self.endpoint_counts(name, state, now)))
             .collect();
         for (name, key, counts) in counted {
             if let Some(state) = self.pools.get_mut(&name) {
@@ -319,7 +339,7 @@ impl Core {
     }
 
     /// O(endpoints x proxies).
-    fn endpoint_counts(&self, name: &ObjectName, state: &PoolState) -> EndpointCounts {
+    fn endpoint_counts(&self, name: &ObjectName, state: &PoolState, now: Instant) -> EndpointCounts {
         let Some(document) = &state.document else { return EndpointCounts::default() };
         let class = self.class_of(name, state).unwrap_or_default();
         let live: Vec<_> = self.fleet.live(&class).collect();
@@ -338,7 +358,8 @@ impl Core {
             if endpoint.terminating || endpoint.weight == 0 || share == 0 {
                 counts.draining += 1;
             } else if !live.is_empty()
-                && 2 * live.iter().filter(|member| member.holds_healthy(&state.uid, id)).count() >= live.len()
+                && 2 * live.iter().filter(|member| member.holds_healthy(&state.uid, id, now)).count()
+                    >= live.len()
             {
                 counts.healthy += 1;
             }
@@ -347,12 +368,12 @@ impl Core {
         counts
     }
 
-    fn proxy_counts(&self, name: &ObjectName, state: &PoolState) -> ProxyCounts {
+    fn proxy_counts(&self, name: &ObjectName, state: &PoolState, now: Instant) -> ProxyCounts {
         let Some(class) = self.class_of(name, state) else { return ProxyCounts::default() };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let total = count(self.fleet.live(&class).count());
-        let uses = self.fleet.live(&class).filter(|member| member.uses(&state.uid, state.generation));
-        let programmed = count(uses.count());
+        let uses = |member: &&Member| member.uses(&state.uid, state.generation) && !member.is_silent(now);
+        let programmed = count(self.fleet.live(&class).filter(uses).count());
         ProxyCounts { total, programmed, summary: format!("{programmed}/{total}") }
     }
 

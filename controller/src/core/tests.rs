@@ -1,5 +1,6 @@
 //! The whole of the controller's judgement, in memory: events and answers in, versions and effects out.
 
+mod limits;
 mod world;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use evenkeel_api::{channel::Rejection, labels, object::ProxyClassSpec};
 
 use super::*;
 use crate::event::Pool;
-use world::{SPEC, World, service};
+use world::{SPEC, World, report, service};
 
 #[test]
 fn a_pool_becomes_ready() {
@@ -83,6 +84,41 @@ fn a_silent_proxy_is_told_and_a_dead_one_does_not_count() {
     world.wait(Duration::from_secs(2));
     world.check("a", &["Programmed=False,PartiallyProgrammed", "Ready=False,NotProgrammed"]);
     world.proxy("p2", false);
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed"]);
+}
+
+#[test]
+fn the_last_word_of_a_silent_proxy_does_not_count() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let summaries = |world: &World| {
+        let status = world.statuses[&ObjectName::new("shop", "a")].clone();
+        (status.endpoints.unwrap().summary, status.proxies.unwrap().summary)
+    };
+    assert_eq!(summaries(&world), ("2/2".to_owned(), "2/2".to_owned()));
+    world.deaf.extend(["p1".to_owned(), "p2".to_owned()]);
+    world.wait(Duration::from_secs(11));
+    assert_eq!(summaries(&world), ("0/2".to_owned(), "0/2".to_owned()));
+    world.deaf.clear();
+    world.settle();
+    assert_eq!(summaries(&world), ("2/2".to_owned(), "2/2".to_owned()));
+}
+
+#[test]
+fn programmed_means_the_whole_service() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let name = ObjectName::new("evenkeel-system", "pool-shop-a");
+    let mut service = world.core.index().services()[&name].clone();
+    service.selector.clear();
+    world.apply(Event::Service(name, service));
+    for effect in world.core.step(world.now).effects {
+        world.carry_out(effect);
+    }
+    world.check("a", &["Programmed=False,Pending"]);
     world.settle();
     world.check("a", &["Programmed=True,Programmed"]);
 }
@@ -292,6 +328,16 @@ fn a_rejection_is_told() {
     world.pool("a", 1, SPEC);
     world.settle();
     world.check("a", &["Programmed=False,ProxyRejected"]);
+
+    // The proxies try again by themselves, and say so when they report.
+    world.rejected.clear();
+    let reported = report(world.version());
+    for proxy in ["p1", "p2"] {
+        world.deaf.insert(proxy.to_owned()); // no push is answered any more
+        world.core.tell(proxy, ProxyEvent::Reported(Box::new(reported.clone())), world.now);
+    }
+    world.settle();
+    world.check("a", &["Programmed=True,Programmed", "Ready=True,Ready"]);
 }
 
 #[test]
@@ -447,23 +493,4 @@ fn a_follower_knows_the_ports_that_a_leader_allotted() {
     let step = world.core.step(world.now);
     let document = step.versions["default"].pools["uid-a"].text.to_value();
     assert_eq!(document["listeners"]["web"]["port"], 10_003);
-}
-
-#[test]
-fn proxies_share_the_limits_of_a_pool() {
-    let mut world = World::new();
-    let with_limits = SPEC.replacen('{', r#"{"limits": {"perEndpoint": {"concurrentRequests": 8}},"#, 1);
-    world.pool("a", 1, &with_limits);
-    world.pool("b", 1, SPEC);
-    world.settle();
-    assert_eq!(world.document("a")["proxies"], 2);
-    assert_eq!(world.document("b").get("proxies"), None);
-    world.proxy("p3", true);
-    world.settle();
-    assert_eq!(world.document("a")["proxies"], 3);
-    world.proxy("p1", false);
-    world.proxy("p2", false);
-    world.settle();
-    assert_eq!(world.document("a").get("proxies"), None, "1 is the default");
-    world.check("a", &["Programmed=True,Programmed"]);
 }

@@ -18,7 +18,7 @@ impl Core {
         let mut endpoints = Vec::new();
         for (name, state) in &self.pools {
             if let Some(document) = &state.document {
-                self.endpoint_rows(name, state, document, &mut endpoints);
+                self.endpoint_rows(name, state, document, now, &mut endpoints);
             }
         }
         let mut proxies: Vec<_> = self.fleet.members().map(|member| self.proxy_row(member, now)).collect();
@@ -58,6 +58,7 @@ impl Core {
         name: &ObjectName,
         state: &PoolState,
         document: &PoolDocument,
+        now: Instant,
         rows: &mut Vec<EndpointRow>,
     ) {
         let live = self.class_of(name, state).map_or(0, |class| self.fleet.live(&class).count());
@@ -85,7 +86,7 @@ impl Core {
                 let mut weights = (0.0, 0.0);
                 for (member, report) in self.reports(&state.uid) {
                     let Some(report) = report.endpoints.get(id) else { continue };
-                    row.healthy_on += u32::from(member.holds_healthy(&state.uid, id));
+                    row.healthy_on += u32::from(member.holds_healthy(&state.uid, id, now));
                     row.in_flight += report.in_flight;
                     row.requests += report.requests;
                     row.failures += report.failures;

@@ -132,7 +132,7 @@ impl Cluster {
             return Outcome::Fenced;
         }
         let result = match effect {
-            Effect::Status { pool, uid, status } => {
+            Effect::Status { pool, uid, status, .. } => {
                 self.status(pool, uid, document::status(pool, status), fence).await
             }
             Effect::Service(desired) => {

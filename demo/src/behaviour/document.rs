@@ -4,7 +4,7 @@
 //! {"latency": {"distribution": "log-normal", "meanMs": 20, "sigma": 1},
 //!  "errors": {"rate": 0.01, "status": 503, "fast": false},
 //!  "concurrency": {"limit": 8, "queue": 1024},
-//!  "cpuBurnMs": 0.5, "health": "ok", "connections": "accept"}
+//!  "cpuBurnMs": 0.5, "utilization": 0.7, "health": "ok", "connections": "accept"}
 //! ```
 //! What is left out is at its default. Numbers, not texts with a unit: their units are in the names.
 
@@ -56,6 +56,8 @@ pub struct Document {
     pub concurrency: Option<ConcurrencyDocument>,
     /// See [`Behaviour::cpu_burn`].
     pub cpu_burn_ms: f64,
+    /// See [`Behaviour::utilization`].
+    pub utilization: Option<f64>,
     /// See [`Behaviour::health`].
     pub health: Health,
     /// See [`Behaviour::connections`].
@@ -174,6 +176,7 @@ impl TryFrom<Document> for Behaviour {
             errors: errors(&document.errors)?,
             concurrency: document.concurrency.as_ref().map(concurrency).transpose()?,
             cpu_burn: milliseconds("cpuBurnMs", document.cpu_burn_ms, MAX_CPU_BURN)?,
+            utilization: document.utilization.map(|value| share("utilization", value)).transpose()?,
             health: document.health,
             connections: document.connections,
         })
@@ -196,8 +199,7 @@ fn latency(document: &LatencyDocument) -> Result<Latency, DocumentError> {
 }
 
 fn errors(document: &ErrorsDocument) -> Result<Errors, DocumentError> {
-    let rate = Share::new(document.rate)
-        .ok_or_else(|| DocumentError::field("errors.rate", "must be from 0 to 1"))?;
+    let rate = share("errors.rate", document.rate)?;
     let status = StatusCode::from_u16(document.status)
         .ok()
         .filter(|status| status.is_client_error() || status.is_server_error())
@@ -213,6 +215,10 @@ fn concurrency(document: &ConcurrencyDocument) -> Result<Concurrency, DocumentEr
         return Err(DocumentError::field("concurrency.queue", format!("must be at most {MAX_QUEUE}")));
     }
     Ok(Concurrency { limit, queue: document.queue })
+}
+
+fn share(field: &str, value: f64) -> Result<Share, DocumentError> {
+    Share::new(value).ok_or_else(|| DocumentError::field(field, "must be from 0 to 1"))
 }
 
 fn milliseconds(field: &str, value: f64, max: Duration) -> Result<Duration, DocumentError> {
@@ -237,6 +243,7 @@ impl From<&Behaviour> for Document {
                 .concurrency
                 .map(|Concurrency { limit, queue }| ConcurrencyDocument { limit: limit.get(), queue }),
             cpu_burn_ms: as_milliseconds(behaviour.cpu_burn),
+            utilization: behaviour.utilization.map(Share::as_f64),
             health: behaviour.health,
             connections: behaviour.connections,
         }
@@ -279,6 +286,7 @@ mod tests {
         check(r#"{"concurrency": {"queue": 1}}"#, "concurrency");
         check(r#"{"concurrency": {"limit": 1, "queue": 65537}}"#, "concurrency.queue");
         check(r#"{"cpuBurnMs": 10001}"#, "cpuBurnMs");
+        check(r#"{"utilization": 1.5}"#, "utilization");
         check(r#"{"health": "sick"}"#, "health");
         check(r#"{"latncy": {}}"#, "latncy");
         check(r#"{"errors": {"ratio": 1}}"#, "errors.ratio");
@@ -293,7 +301,7 @@ mod tests {
     fn a_document_survives_the_way_out_and_in() {
         let text = r#"{"latency":{"distribution":"log-normal","meanMs":20.5,"sigma":0.5},
             "errors":{"rate":0.25,"status":429,"fast":true},"concurrency":{"limit":8,"queue":0},
-            "cpuBurnMs":1.5,"health":"hanging","connections":"reset"}"#;
+            "cpuBurnMs":1.5,"utilization":0.5,"health":"hanging","connections":"reset"}"#;
         let behaviour = Behaviour::from_json(text.as_bytes()).unwrap();
         let out = serde_json::to_vec(&Document::from(&behaviour)).unwrap();
         assert_eq!(Behaviour::from_json(&out).unwrap(), behaviour);

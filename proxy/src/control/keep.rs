@@ -57,7 +57,8 @@ async fn stamp<A: Activate>(control: &Control<A>, last_good: &LastGood) {
     }
 }
 
-async fn retry<A: Activate>(control: &Control<A>) {
+/// Tries pools again that the request path has refused, for ever.
+pub async fn retry<A: Activate>(control: &Control<A>) {
     let mut ticks = ticks(RETRY_REFUSED_EVERY);
     loop {
         ticks.tick().await;

@@ -1,14 +1,14 @@
 //! What this proxy knows of a pool, as the channel tells it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::PoisonError,
 };
 
 use evenkeel_api::channel::{
     AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
 };
-use evenkeel_balance::{self as balance, EjectionReason, EndpointId, Standing, Time};
+use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport};
 
 use crate::{
     clock,
@@ -21,12 +21,9 @@ use crate::{
 pub(super) fn of(pool: &Pool) -> PoolReport {
     let now = clock::now();
     let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let by_id: HashMap<&str, &balance::EndpointReport> =
-        tuned.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
-    let endpoints = pool.endpoints.iter().map(|endpoint| {
-        let tuned = by_id.get(endpoint.id.as_str()).copied();
-        (endpoint.id.clone(), endpoint_report(endpoint, tuned, now))
-    });
+    let endpoints = seats(pool, &tuned)
+        .into_iter()
+        .map(|Seat { endpoint, tuned }| (endpoint.id.clone(), endpoint_report(endpoint, tuned, now)));
     PoolReport {
         namespace: pool.document.namespace.clone(),
         name: pool.document.name.clone(),
@@ -41,11 +38,37 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
     }
 }
 
-/// Identities of the endpoints that are ejected. O(n).
-pub(super) fn ejected(pool: &Pool) -> HashSet<EndpointId> {
-    let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner);
-    let out = tuned.endpoints.iter().filter(|of| matches!(of.standing, Standing::Ejected { .. }));
-    out.map(|endpoint| endpoint.id.clone()).collect()
+/// An endpoint and how it is balanced.
+pub(super) struct Seat<'p, 't> {
+    pub(super) endpoint: &'p PoolEndpoint,
+    tuned: Option<&'t balance::EndpointReport>,
+}
+
+impl Seat<'_, '_> {
+    /// Is in rotation, be it only because too few endpoints are well.
+    fn takes_requests(&self) -> bool {
+        self.tuned.is_some_and(|of| matches!(of.standing, Standing::InRotation | Standing::Probation))
+    }
+
+    /// Is in rotation, and well.
+    pub(super) fn is_up(&self) -> bool {
+        self.takes_requests() && self.endpoint.health.is_healthy()
+    }
+}
+
+/// Each endpoint once, in the backend by which it takes requests if several have it. O(n).
+pub(super) fn seats<'p, 't>(pool: &'p Pool, tuned: &'t TunerReport) -> Vec<Seat<'p, 't>> {
+    let key = |of: &'t balance::EndpointReport| (of.backend.as_str(), of.id.as_str());
+    let tuned: HashMap<_, _> = tuned.endpoints.iter().map(|of| (key(of), of)).collect();
+    let mut seats: BTreeMap<&str, Seat<'p, 't>> = BTreeMap::new();
+    for endpoint in pool.endpoints.iter() {
+        let tuned = tuned.get(&(endpoint.backend.as_str(), endpoint.id.as_str())).copied();
+        let seat = Seat { endpoint, tuned };
+        if !seats.get(endpoint.id.as_str()).is_some_and(Seat::takes_requests) {
+            seats.insert(&endpoint.id, seat);
+        }
+    }
+    seats.into_values().collect()
 }
 
 fn auto_report(auto: &balance::AutoReport, now: Time) -> AutoReport {

@@ -29,6 +29,7 @@ use crate::{
     clock,
     connection::InRequest,
     endpoint::{connect::Sender, connections::Connections},
+    limits,
 };
 use evenkeel_balance::{Outcome, Status, orca::LoadReport};
 
@@ -48,16 +49,20 @@ pub(crate) struct RequestBody {
 struct RequestStream {
     inner: Incoming,
     idle: Idle,
+    /// How long the client may send nothing once the endpoint has begun to answer.
+    stream_idle: Duration,
     upload: Arc<Upload>,
     named: Named,
 }
 
 impl RequestBody {
-    /// `named`: what trailers may not hold; `idle`: how long the client may send nothing.
-    pub(crate) fn new(inner: Incoming, named: Named, idle: Duration) -> Self {
+    /// `named`: what trailers may not hold; `stream_idle`: how long the client may send nothing, if less than
+    /// [`limits::CLIENT_STALL`] or the endpoint has begun to answer.
+    pub(crate) fn new(inner: Incoming, named: Named, stream_idle: Duration) -> Self {
         let stream = (!inner.is_end_stream()).then(|| RequestStream {
             inner,
-            idle: Idle::new(idle),
+            idle: Idle::new(stream_idle.min(limits::CLIENT_STALL)),
+            stream_idle,
             upload: Arc::default(),
             named,
         });
@@ -92,7 +97,10 @@ impl Body for RequestBody {
         match polled {
             Poll::Pending => {
                 stream.upload.waits();
-                if stream.idle.poll_elapsed(context).is_ready() {
+                while stream.idle.poll_elapsed(context).is_ready() {
+                    if stream.upload.is_answered() && stream.idle.extend(stream.stream_idle) {
+                        continue;
+                    }
                     let stalled = stream.idle.limit();
                     stream.upload.fail(Fault::Stalled(stalled));
                     return Poll::Ready(Some(Err(Stalled(stalled).into())));

@@ -104,7 +104,12 @@ async fn over(
         Some(upload) => watched(sending, upload, address, timeouts).await,
     };
     match result.map_err(lost)? {
-        Ok(response) => Ok(Answer { response, sender }),
+        Ok(response) => {
+            if let Some(upload) = upload {
+                upload.answered();
+            }
+            Ok(Answer { response, sender })
+        }
         Err(mut unsent) => {
             let parcel = unsent.take_message().map(|request| Box::new(Parcel(request)));
             let error = classify(unsent.into_error(), address, parcel.is_some(), upload.as_ref());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use evenkeel_api::{
     channel::PoolDocument,
-    object::{Algorithm, AlgorithmType, HealthCheck, PassiveHealthCheck, SessionAffinity},
+    object::{Algorithm, AlgorithmType, HealthCheck, PassiveHealthCheck, SessionAffinity, SlowStart},
 };
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::common::{
     activate, at,
     client::{self, Client, GET, Response},
     endpoint::{Endpoint, OK, canned},
-    free_port, pool, proxy, report, serving_as, until, until_async, until_metric,
+    free_port, metrics, pool, proxy, report, serving_as, until, until_async, until_metric,
 };
 
 /// Endpoints that say who they are, and with what load.
@@ -72,7 +72,13 @@ async fn a_key_keeps_its_endpoint_and_keys_are_spread() {
 async fn every_algorithm_serves() {
     let endpoints = named(3, "").await;
     let types = [
+        AlgorithmType::RoundRobin,
+        AlgorithmType::WeightedRoundRobin,
+        AlgorithmType::Random,
+        AlgorithmType::PowerOfTwoChoices,
+        AlgorithmType::LeastRequest,
         AlgorithmType::LeastResponseTime,
+        AlgorithmType::SourceIPHash,
         AlgorithmType::Prequal,
         AlgorithmType::WeightedByLoad,
         AlgorithmType::Adaptive,
@@ -85,12 +91,34 @@ async fn every_algorithm_serves() {
         for name in names(address, &gets((0..300).map(|n| format!("x-n: {n}")))).await {
             *taken.entry(name).or_default() += 1;
         }
-        assert_eq!(taken.len(), 3, "{type_:?}: {taken:?}");
+        let expect = if type_ == AlgorithmType::SourceIPHash { 1 } else { 3 };
+        assert_eq!(taken.len(), expect, "{type_:?}: {taken:?}");
         let said = report(&proxy, "a").algorithm;
         let auto = type_ == AlgorithmType::Auto;
         assert!(auto || said == type_.as_str(), "{type_:?} is told as {said}");
         assert_eq!(report(&proxy, "a").auto.is_some(), auto);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_endpoint_starts_slowly() {
+    let endpoints = named(3, "").await;
+    let (proxy, port) = (proxy(), free_port());
+    let window = evenkeel_api::Duration::from_secs(3);
+    let pool_of = |generation: i64, count: usize| {
+        let mut pool = pool(port, &addresses(&endpoints)[..count]);
+        pool.generation = generation;
+        pool.slow_start = Some(SlowStart { window, ..SlowStart::default() });
+        pool
+    };
+    let weight =
+        |index: usize| report(&proxy, "a").endpoints[&endpoints[index].address.to_string()].effective_weight;
+    activate(&proxy, &[("a", &pool_of(1, 2))]).await;
+    until("full weight of the first two", || weight(0) == 1.0 && weight(1) == 1.0).await;
+    activate(&proxy, &[("a", &pool_of(2, 3))]).await;
+    let first = weight(2);
+    assert!(first > 0.0 && first < 1.0 && weight(0) == 1.0, "{first}, beside {}", weight(0));
+    until("its full weight", || weight(2) == 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,6 +160,31 @@ async fn a_session_stays_at_its_endpoint_and_moves_when_that_is_gone() {
     assert_ne!(field(&moved, "set-cookie"), "", "it is told of its new endpoint");
 }
 
+/// Beginning of the series that say whether an endpoint takes requests.
+const UP: &str = "evenkeel_endpoint_up{pool_namespace=\"shop\",pool=\"checkout\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_no_requests_is_not_up() {
+    let endpoints = named(2, "").await;
+    let (proxy, _) = serving_as(&addresses(&endpoints), |pool| {
+        let all = pool.backends.get_mut("all").unwrap();
+        let drained = endpoints[1].address.to_string();
+        all.endpoints.get_mut(&drained).unwrap().weight = 0;
+        // An endpoint that two backends have is shown once, where it takes requests.
+        let mut idle = all.clone();
+        idle.weight = 0;
+        pool.backends.insert("idle".to_owned(), idle);
+    })
+    .await;
+    let text = metrics(&proxy).await;
+    for (endpoint, up) in [(&endpoints[0], 1), (&endpoints[1], 0)] {
+        let line = format!("{UP},endpoint=\"{}\"}} ", endpoint.address);
+        let found: Vec<_> = text.lines().filter_map(|found| found.strip_prefix(&line)).collect();
+        assert_eq!(found, [up.to_string()]);
+    }
+    assert_eq!(report(&proxy, "a").endpoints[&endpoints[0].address.to_string()].backend, "all");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_fails_is_taken_out_and_told() {
     let good = canned(OK).await;
@@ -145,6 +198,7 @@ async fn an_endpoint_that_fails_is_taken_out_and_told() {
         client::ask(address, GET).await;
     }
     until("its ejection", || report(&proxy, "a").endpoints[&id].is_ejected()).await;
+    until_metric(&proxy, &format!("{UP},endpoint=\"{id}\"}} 0")).await;
     let told = report(&proxy, "a").endpoints[&id].clone();
     assert_eq!(told.why_not().as_deref(), Some("ejected: Consecutive5xx"));
     assert!(told.effective_weight == 0.0, "{told:?}");

@@ -71,6 +71,10 @@ pub struct ConsistentHash {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.name) == (self.type in ['Header', 'Cookie', 'Query'])")
     .message("name is what types Header, Cookie and Query need, and no other has").field_path(".name"))]
+#[x_kube(validation = Rule::new("!has(self.name) || self.type == 'Query' || self.name.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')")
+    .message("name must be letters, digits and -._~!#$%&*+^| for a header or a cookie").field_path(".name"))]
+#[x_kube(validation = Rule::new("!has(self.name) || self.type != 'Query' || self.name.matches('^[^&=#?]+$')")
+    .message("name must be as it is written in the query, without & = # ?").field_path(".name"))]
 pub struct HashKey {
     /// What it is.
     #[serde(rename = "type")]
@@ -136,7 +140,8 @@ pub enum HashTableType {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Ring {
-    /// Points per unit of an endpoint's weight: more of them spread keys more evenly, and take more memory.
+    /// Points per unit of an endpoint's weight: more of them spread keys more evenly, and take more memory. A ring has 524288 points
+    /// at most: where it would have more, each unit of weight has half as many, or a quarter, and so on.
     #[schemars(range(min = 1, max = 2048))]
     pub points_per_weight: u32,
 }

@@ -182,7 +182,8 @@ impl World {
             let (epoch, revision, rejected) = (version.epoch, version.revision, self.rejected.clone());
             let event = ProxyEvent::Acknowledged { epoch, revision, generations, rejected };
             self.core.tell(proxy, event, self.now);
-            self.core.tell(proxy, ProxyEvent::Reported(Box::new(report(&version))), self.now);
+            let report = PoolsReport { rejected: self.rejected.clone(), ..report(&version) };
+            self.core.tell(proxy, ProxyEvent::Reported(Box::new(report)), self.now);
         }
     }
 

@@ -33,6 +33,17 @@ impl Idle {
         }
     }
 
+    /// Allows more time, also for what is waited for now. Whether that is more than before.
+    pub(super) fn extend(&mut self, limit: Duration) -> bool {
+        let more = limit.saturating_sub(self.limit);
+        if let Some(timer) = &mut self.timer {
+            let deadline = timer.deadline() + more;
+            timer.as_mut().reset(deadline);
+        }
+        self.limit += more;
+        !more.is_zero()
+    }
+
     /// Completes when nothing has moved for the limit, from the first poll or the last move.
     pub(super) fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
@@ -66,5 +77,9 @@ mod tests {
         }
         poll_fn(|context| idle.poll_elapsed(context)).await;
         assert_eq!(start.elapsed().as_secs(), 5 * 6 + 10);
+        assert!(idle.extend(Duration::from_secs(25)));
+        poll_fn(|context| idle.poll_elapsed(context)).await;
+        assert_eq!(start.elapsed().as_secs(), 5 * 6 + 25);
+        assert!(!idle.extend(limit));
     }
 }

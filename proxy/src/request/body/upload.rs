@@ -20,6 +20,7 @@ struct State {
     /// It is the client's turn; else the endpoint's.
     waits: bool,
     ended: bool,
+    answered: bool,
     fault: Option<Fault>,
 }
 
@@ -45,7 +46,7 @@ pub(crate) enum Turn {
 
 impl Default for Upload {
     fn default() -> Self {
-        let state = State { moved: Instant::now(), waits: false, ended: false, fault: None };
+        let state = State { moved: Instant::now(), waits: false, ended: false, answered: false, fault: None };
         Self { state: Mutex::new(state), ended: Notify::new() }
     }
 }
@@ -71,6 +72,15 @@ impl Upload {
         if end {
             self.ended.notify_one();
         }
+    }
+
+    /// The endpoint has begun to answer, so that this is a stream in both directions.
+    pub(crate) fn answered(&self) {
+        self.state().answered = true;
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.state().answered
     }
 
     pub(super) fn fail(&self, fault: Fault) {

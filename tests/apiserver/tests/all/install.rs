@@ -143,7 +143,12 @@ async fn writes(admin: &Client, controller: &Client, namespace: &str, metrics: &
     let status = BalancerPoolStatus { revision: Some("1.1".to_owned()), ..BalancerPoolStatus::default() };
     let effects = vec![
         Effect::DefaultClass,
-        Effect::Status { pool: ObjectName::new(namespace, "checkout"), uid, status: Box::new(status) },
+        Effect::Status {
+            pool: ObjectName::new(namespace, "checkout"),
+            uid,
+            status: Box::new(status),
+            news: Vec::new(),
+        },
         Effect::Service(Box::new(DesiredService {
             name: service.clone(),
             labels: marks.clone(),

@@ -107,6 +107,8 @@ async fn a_bad_pool_is_refused_with_the_path_of_the_field() {
     numbers(&mut bad).await;
     names(&mut bad).await;
     rules(&mut bad).await;
+    algorithms(&mut bad).await;
+    behaviour(&mut bad).await;
     unknown(&mut bad).await;
     bad.end();
 }
@@ -212,6 +214,54 @@ async fn rules(bad: &mut Refusals) {
     bad.check("/spec/retries", often, &["spec.retries.minRetryRate.interval", "100ms to 1h"]).await;
     let unasked = json!({"type": "Prequal", "prequal": {"signals": "Probes"}});
     bad.check("/spec/algorithm", unasked, &["spec.algorithm.prequal.probe", "needs probe"]).await;
+}
+
+async fn algorithms(bad: &mut Refusals) {
+    let hash = |parameters: Value| json!({"type": "ConsistentHash", "consistentHash": parameters});
+    let path = "spec.algorithm.consistentHash";
+    bad.check("/spec/algorithm", json!({"type": "ConsistentHash"}), &[path, "needs consistentHash"]).await;
+    bad.check("/spec/algorithm", hash(json!({"keys": []})), &["spec.algorithm.consistentHash.keys"]).await;
+    for (key, words) in [
+        (json!({"type": "Header"}), "need"),
+        (json!({"type": "Path", "name": "x"}), "no other has"),
+        (json!({"type": "Header", "name": "x:y"}), "letters, digits"),
+        (json!({"type": "Query", "name": "a=b"}), "without & = # ?"),
+    ] {
+        let field = "spec.algorithm.consistentHash.keys[0].name";
+        bad.check("/spec/algorithm", hash(json!({"keys": [key]})), &[field, words]).await;
+    }
+    let keys = json!([{"type": "Path"}]);
+    let load = hash(json!({"keys": keys, "maximumLoadPercent": 100}));
+    bad.check("/spec/algorithm", load, &["spec.algorithm.consistentHash.maximumLoadPercent"]).await;
+    let table = hash(json!({"keys": keys, "table": {"type": "Ring", "maglev": {}}}));
+    bad.check("/spec/algorithm", table, &["spec.algorithm.consistentHash.table.maglev", "needs type Maglev"])
+        .await;
+    let response_time = json!({"type": "LeastResponseTime", "leastResponseTime": {"decay": "2h"}});
+    bad.check("/spec/algorithm", response_time, &["spec.algorithm.leastResponseTime.decay"]).await;
+    let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
+    bad.check("/spec/algorithm", auto, &["spec.algorithm.auto.allowed"]).await;
+}
+
+async fn behaviour(bad: &mut Refusals) {
+    bad.check("/spec/slowStart", json!({"window": "1ms"}), &["spec.slowStart.window"]).await;
+    let cookie = json!({"cookie": {"sameSite": "None"}});
+    bad.check("/spec/sessionAffinity", cookie, &["spec.sessionAffinity.cookie.sameSite", "secure"]).await;
+    let passive = json!({"passive": {"baseEjectionTime": "10m", "maxEjectionTime": "5m"}});
+    bad.check(
+        "/spec/healthCheck",
+        passive,
+        &["spec.healthCheck.passive.baseEjectionTime", "longer than maxEjectionTime"],
+    )
+    .await;
+    let http = |parameters: Value| json!({"active": {"type": "HTTP", "http": parameters}});
+    for path in ["health", "/a b", "/a#b", "/<id>"] {
+        let field = "spec.healthCheck.active.http.path";
+        bad.check("/spec/healthCheck", http(json!({"path": path})), &[field]).await;
+    }
+    let field = "spec.healthCheck.active.http.expectedStatuses";
+    for range in ["2xx", "600", "299-200"] {
+        bad.check("/spec/healthCheck", http(json!({"expectedStatuses": [range]})), &[field]).await;
+    }
 }
 
 async fn unknown(bad: &mut Refusals) {

@@ -76,7 +76,7 @@ fn status_of(name: &ObjectName, uid: &str, revision: &str) -> Effect {
         "revision": revision,
     }))
     .unwrap();
-    Effect::Status { pool: name.clone(), uid: uid.to_owned(), status: Box::new(status) }
+    Effect::Status { pool: name.clone(), uid: uid.to_owned(), status: Box::new(status), news: Vec::new() }
 }
 
 fn marks(uid: &str) -> BTreeMap<String, String> {

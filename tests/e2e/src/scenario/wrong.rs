@@ -1,10 +1,14 @@
 //! 7. What is wrong is refused or told, by name, and hurts no other pool.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use evenkeel_api::object::{condition, reason};
-use kube::{ResourceExt as _, api::DeleteParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 
 use crate::{
     cluster::{Cluster, SYSTEM, address},
@@ -41,13 +45,14 @@ async fn a_missing_service(shop: &Shop) -> anyhow::Result<()> {
     shop.says("missing", "Ready=False,NotResolved").await?;
     shop.says("missing", "Programmed=True,Programmed").await?;
     let at = shop.address("missing").await?;
-    wait::until("503 with a reason", std::time::Duration::from_secs(20), || async {
+    wait::until("503 with a reason", Duration::from_secs(20), || async {
         let answer = fetch::page(at, "missing", "/").await?;
         let reason = header(answer.headers(), "x-evenkeel-reason");
         ensure!(answer.status() == 503 && reason == "no_endpoint", "{} {reason}", answer.status());
         Ok(())
     })
     .await?;
+    told_as_event(shop, "missing", reason::BACKEND_NOT_FOUND).await?;
     // The Service comes, and no edit is needed.
     let namespace = &shop.namespace;
     let service = format!(
@@ -57,6 +62,21 @@ async fn a_missing_service(shop: &Shop) -> anyhow::Result<()> {
     shop.cluster.apply(&service).await?;
     shop.ready("missing").await?;
     shop.delete_pool("missing").await
+}
+
+/// What `kubectl describe` shows.
+async fn told_as_event(shop: &Shop, pool: &str, reason: &str) -> anyhow::Result<()> {
+    let events: Api<Event> = Api::namespaced(shop.cluster.client.clone(), &shop.namespace);
+    let fields = format!("regarding.name={pool},regarding.kind=BalancerPool,reason={reason}");
+    wait::until("the event", Duration::from_secs(20), || async {
+        let found = events.list(&ListParams::default().fields(&fields)).await?;
+        ensure!(
+            found.items.iter().any(|event| event.type_.as_deref() == Some("Warning")),
+            "no event {reason}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 async fn refused_pools(shop: &Shop) -> anyhow::Result<()> {
@@ -90,7 +110,7 @@ async fn one_hostname_twice(shop: &Shop) -> anyhow::Result<()> {
     shop.ready("older").await?;
     // Creation has a resolution of a second: the younger one is really younger.
     let older = created(shop, "older").await?;
-    wait::until("the next second", std::time::Duration::from_secs(5), || async {
+    wait::until("the next second", Duration::from_secs(5), || async {
         ensure!(now(shop).await? > older, "not yet");
         Ok(())
     })
@@ -125,7 +145,7 @@ async fn now(shop: &Shop) -> anyhow::Result<String> {
 }
 
 async fn listener_says(shop: &Shop, pool: &str, status: &str, reason: &str) -> anyhow::Result<()> {
-    wait::until(&format!("{pool}'s listener to say {reason}"), std::time::Duration::from_secs(30), || async {
+    wait::until(&format!("{pool}'s listener to say {reason}"), Duration::from_secs(30), || async {
         let (_, found) = shop.status(pool).await?;
         let listener = found.listeners.first().context("no listener")?;
         let accepted = listener.conditions.iter().find(|one| one.type_ == condition::ACCEPTED);
@@ -145,7 +165,7 @@ async fn listener_says(shop: &Shop, pool: &str, status: &str, reason: &str) -> a
 async fn by_host(shop: &Shop, status: u16, reason: &str) -> anyhow::Result<()> {
     for proxy in shop.cluster.pods_of("proxy").await? {
         let at = SocketAddr::new(address(&proxy)?, SHARED_PORT);
-        wait::until(&format!("{status}"), std::time::Duration::from_secs(20), || async {
+        wait::until(&format!("{status}"), Duration::from_secs(20), || async {
             let answer = fetch::page(at, HOST, "/").await?;
             let found = header(answer.headers(), "x-evenkeel-reason");
             ensure!(answer.status() == status && found == reason, "{} {found}", answer.status());
