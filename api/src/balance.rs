@@ -6,7 +6,7 @@ use evenkeel_balance as balance;
 
 use crate::object::{
     Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashTableType,
-    LeastResponseTime, PassiveHealthCheck, Prequal, SlowStart, SourceIpHash, WeightedByLoad,
+    LeastResponseTime, PassiveHealthCheck, Prequal, PrequalSignals, SlowStart, SourceIpHash, WeightedByLoad,
 };
 
 impl From<&Algorithm> for balance::Algorithm {
@@ -94,6 +94,10 @@ impl From<&Prequal> for balance::Prequal {
             max_age: of.max_age.into(),
             hot_quantile: percent(of.busy_quantile_percent),
             error_penalty: of.error_penalty.into(),
+            signals: match of.signals {
+                PrequalSignals::InBand => balance::Signals::InBand,
+                PrequalSignals::LoadReports | PrequalSignals::Probes => balance::Signals::Fed,
+            },
             ..Self::default()
         }
     }

@@ -14,8 +14,8 @@ pub use document::{
 };
 pub use merge::{merge, merge_patch};
 pub use report::{
-    Acknowledgement, AutoReport, EjectionReport, EndpointReport, ErrorCode, ErrorReport, Health, PoolReport,
-    PoolsReport, ReceivedSnapshot, Rejection,
+    Acknowledgement, AutoReport, EjectionReport, EndpointReport, ErrorCode, ErrorReport, Health,
+    HealthChange, HealthState, PoolReport, PoolsReport, Quantiles, ReceivedSnapshot, RecentReport, Rejection,
 };
 
 /// UID of a pool: what its state at a proxy is kept under. With files in place of Kubernetes see [`file_pool_uid`].

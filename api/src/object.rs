@@ -9,7 +9,11 @@ mod affinity;
 mod algorithm;
 mod class;
 mod health;
+mod limits;
+mod load_reports;
+mod overriding;
 mod pool;
+mod retries;
 mod slow_start;
 mod status;
 mod timeouts;
@@ -21,17 +25,21 @@ pub use affinity::{AffinityCookie, SameSite, SessionAffinity};
 pub use algorithm::{
     Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashKey,
     HashKeyType, HashTable, HashTableType, LeastRequest, LeastResponseTime, Maglev, PowerOfTwoChoices,
-    Prequal, Ring, SourceIpHash, WeightedByLoad,
+    Prequal, PrequalProbe, PrequalSignals, Ring, SourceIpHash, WeightedByLoad,
 };
 pub use class::{HostnameGrant, ProxyClass, ProxyClassSpec};
 pub use health::{
     ActiveHealthCheck, ActiveHealthCheckType, FailurePercentage, HealthCheck, HttpHealthCheck,
     PassiveHealthCheck, SuccessRate,
 };
+pub use limits::{EndpointLimits, Limits, Queue};
+pub use load_reports::LoadReports;
+pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,
     ServiceReference, ServiceTemplate, ServiceType, StaticAddress,
 };
+pub use retries::{RequestRate, Retries, RetryBudget, RetryOn};
 pub use slow_start::SlowStart;
 pub use status::{
     Address, AlgorithmScore, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ListenerStatus,

@@ -17,7 +17,17 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 5] = ["algorithm", "healthCheck", "slowStart", "sessionAffinity", "timeouts"];
+const SHARED: [&str; 9] = [
+    "algorithm",
+    "allowAlgorithmOverride",
+    "healthCheck",
+    "slowStart",
+    "loadReports",
+    "sessionAffinity",
+    "timeouts",
+    "retries",
+    "limits",
+];
 
 /// The members of a pool's document that have the form of its spec.
 #[must_use]
@@ -247,6 +257,20 @@ mod tests {
             &json!({"algorithm": {"type": "Prequal", "prequal": {"maxAge": "2m"}}}),
             &["algorithm.prequal.maxAge: maxAge must be from 10ms to 1m"],
         );
+        let prequal = |of| json!({"algorithm": {"type": "Prequal", "prequal": of}});
+        rejected(&prequal(json!({"signals": "Probes", "probe": {"path": "/load"}})), &[]);
+        rejected(
+            &prequal(json!({"signals": "Probes"})),
+            &["algorithm.prequal.probe: signals Probes needs probe"],
+        );
+        rejected(
+            &prequal(json!({"probe": {"path": "/"}})),
+            &["algorithm.prequal.probe: probe needs signals"],
+        );
+        rejected(
+            &prequal(json!({"signals": "Probes", "probe": {"path": "/", "timeout": "2s"}})),
+            &["algorithm.prequal.probe.timeout: timeout must be from 1ms to 1s"],
+        );
         rejected(&json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
         rejected(&json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);
         let both = json!({"type": "Ring", "maglev": {}});
@@ -262,6 +286,29 @@ mod tests {
         );
         let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
         rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+        let named = |name: &str| json!({"allowAlgorithmOverride": {"allowed": ["Random", name]}});
+        rejected(&named("RoundRobin"), &[]);
+        rejected(&named("Auto"), &["allowAlgorithmOverride.allowed: Auto, Adaptive and"]);
+        rejected(
+            &json!({"allowAlgorithmOverride": {"allowed": []}}),
+            &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
+        );
+        rejected(&json!({"retries": {"codes": [503], "budget": {"percent": 50}}}), &[]);
+        rejected(
+            &json!({"retries": {"attempts": 11, "codes": [200]}}),
+            &["retries.attempts: 11 is greater", "retries.codes[0]: 200 is less"],
+        );
+        rejected(
+            &json!({"retries": {"minRetryRate": {"interval": "10ms"}}}),
+            &["retries.minRetryRate.interval: interval must be from 100ms to 1h"],
+        );
+        let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
+        rejected(&limits(json!({"size": 10})), &[]);
+        rejected(
+            &limits(json!({"timeout": "2m"})),
+            &["limits.queue.timeout: timeout must be from 1ms to 1m"],
+        );
+        rejected(&json!({"limits": {}}), &["limits: \"perEndpoint\" is a required property"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use crate::{
     Absence, Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, Time, hash,
-    pick::Guard,
+    pick::{Guard, Verdict},
     plan::{EndpointSet, Member, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
     shares::Shares,
@@ -155,25 +155,45 @@ impl Balancer {
         self.endpoints.iter()
     }
 
+    /// What is learned of an endpoint, by [`Pick::index`].
+    #[must_use]
+    pub fn state_of(&self, index: usize) -> Option<&EndpointState> {
+        self.slots.get(index).map(|slot| &*slot.state)
+    }
+
     /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, takes no
     /// lock that another worker takes, and needs constant time but for weighted turns (O(log n)), rendezvous hashing and
     /// bounded load (O(n)).
     pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
-        // More than one round only if another thread takes the one request of a probation first.
+        // More than one round only if another thread takes the one request of a probation, or the last place, first.
         for _ in 0..8 {
             let index = self.choose(query, rng, &mut Live)?;
             let slot = &self.slots[index];
             if slot.probation && !slot.state.take_trial() {
                 continue;
             }
+            let Some(guard) = Guard::begin(&slot.state, query.worker, slot.probation, query.max_in_flight)
+            else {
+                if slot.probation {
+                    slot.state.trial_ended(Verdict::Cancelled);
+                }
+                continue;
+            };
             return Some(Pick {
                 endpoint: &self.endpoints[index],
                 backend: &self.backends[slot.backend as usize],
                 index,
-                guard: Guard::new(&slot.state, query.worker, slot.probation),
+                guard,
             });
         }
         None
+    }
+
+    /// Whether a request that found no endpoint might find one later: there is one in rotation, to which it has not been sent,
+    /// and which is full or on trial. O(n).
+    #[must_use]
+    pub fn is_full(&self, tried: &[usize]) -> bool {
+        self.sets.iter().any(|set| (set.first..set.first + set.len).any(|index| !tried.contains(&index)))
     }
 
     /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no effect with
@@ -241,7 +261,7 @@ impl Balancer {
         let index = self.find(hash::node(id)).filter(|index| self.endpoints[*index].id.as_str() == id)?;
         let slot = &self.slots[index];
         let on_trial = slot.probation && slot.state.trial() != crate::state::Trial::Open;
-        (!query.tried.contains(&index) && !on_trial).then_some(index)
+        (!query.tried.contains(&index) && !on_trial && !query.finds_full(&slot.state)).then_some(index)
     }
 
     /// The index of the endpoint whose identity has this hash.

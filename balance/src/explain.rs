@@ -51,7 +51,7 @@ pub enum Fate {
     PickedForSession,
     /// Another one scored better.
     ScoredWorse,
-    /// It was full by bounded load.
+    /// It was full, by bounded load or by [`Query::max_in_flight`].
     Full,
     /// It was not drawn, it was not its turn, or the key is not its own.
     NotItsTurn,
@@ -161,6 +161,7 @@ impl Balancer {
             _ if picked == Some(index) => Fate::Picked,
             _ if query.tried.contains(&index) => Fate::Tried,
             _ if slot.probation && slot.state.trial() != Trial::Open => Fate::OnTrial,
+            _ if query.finds_full(&slot.state) => Fate::Full,
             _ if !looked_at => Fate::OtherSet,
             Some(Score::Full(..)) => Fate::Full,
             Some(_) => Fate::ScoredWorse,

@@ -20,13 +20,20 @@ pub struct Query<'a> {
     pub affinity: Option<&'a str>,
     /// Endpoints that this request has been sent to before, by [`Pick::index`]: they are not picked again.
     pub tried: &'a [usize],
+    /// Endpoints with so many requests in flight are passed over, even by sessions.
+    pub max_in_flight: Option<u32>,
 }
 
 impl Query<'_> {
     /// A question that knows nothing of the request.
     #[must_use]
     pub const fn at(now: Time, worker: usize) -> Self {
-        Self { now, worker, client: None, key: None, affinity: None, tried: &[] }
+        Self { now, worker, client: None, key: None, affinity: None, tried: &[], max_in_flight: None }
+    }
+
+    /// Whether an endpoint may take no more requests.
+    pub(crate) fn finds_full(&self, state: &EndpointState) -> bool {
+        self.max_in_flight.is_some_and(|max| state.in_flight() >= u64::from(max))
     }
 }
 
@@ -128,9 +135,18 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(state: &Arc<EndpointState>, worker: usize, trial: bool) -> Self {
-        let load = state.begin(worker);
-        Self { state: Arc::clone(state), worker, load, trial, outcome: None }
+    /// Begins a request, unless the endpoint has `max_in_flight` already.
+    pub(crate) fn begin(
+        state: &Arc<EndpointState>,
+        worker: usize,
+        trial: bool,
+        max_in_flight: Option<u32>,
+    ) -> Option<Self> {
+        let load = match max_in_flight {
+            None => state.begin(worker),
+            Some(max) => state.begin_below(worker, max)?,
+        };
+        Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None })
     }
 
     /// Says how the request ended; without it, it was cancelled. The last word counts, at the drop.

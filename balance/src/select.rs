@@ -43,11 +43,13 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// The request has been there, or another one is on trial there.
+    /// The request has been there, another one is on trial there, or it is full.
     pub(crate) fn excludes(&self, index: usize) -> bool {
         let tried = !self.query.tried.is_empty() && self.query.tried.contains(&(self.first + index));
         let slot = || &self.slots[index];
-        tried || (self.probation && slot().probation && slot().state.trial() != Trial::Open)
+        tried
+            || (self.probation && slot().probation && slot().state.trial() != Trial::Open)
+            || self.query.finds_full(&slot().state)
     }
 
     /// `index`, or the first after it that is not excluded.

@@ -216,3 +216,57 @@ proptest! {
         prop_assert_eq!(pool.state.in_flight(), 0);
     }
 }
+
+#[test]
+fn an_endpoint_that_is_full_is_passed_over() {
+    for algorithm in algorithms() {
+        let mut pool = Pool::new(algorithm.clone(), equal(4));
+        let query = |last| Query {
+            client: Some(client(last)),
+            key: Some(evenkeel_balance::Key::Bytes(&[7])),
+            max_in_flight: Some(2),
+            ..Query::at(Time::ZERO, 0)
+        };
+        let picks = (0..8)
+            .map(|last| pool.balancer.pick(&query(last), &mut pool.rng).map(|pick| (pick.index, pick.guard)));
+        let mut taken: Vec<_> = picks.map(|taken| taken.expect("room for eight")).collect();
+        let mut indices: Vec<_> = taken.iter().map(|(index, _)| *index).collect();
+        indices.sort_unstable();
+        assert_eq!(indices, [0, 0, 1, 1, 2, 2, 3, 3], "{algorithm:?}");
+        assert!(pool.balancer.pick(&query(9), &mut pool.rng).is_none());
+        assert!(pool.balancer.is_full(&[0, 1, 2]) && !pool.balancer.is_full(&[0, 1, 2, 3]));
+        let explained = pool.balancer.explain(&query(9), &mut pool.rng);
+        assert!(
+            explained.candidates.iter().all(|of| of.fate == evenkeel_balance::Fate::Full),
+            "{explained:?}"
+        );
+        let (freed, guard) = taken.swap_remove(3);
+        drop(guard);
+        let next = pool.balancer.pick(&query(9), &mut pool.rng).map(|pick| pick.index);
+        assert_eq!(next, Some(freed), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn threads_together_keep_to_the_limit() {
+    let pool = Pool::new(Algorithm::LeastRequest { choices: 16 }, equal(2));
+    let in_flight = [std::sync::atomic::AtomicU32::new(0), std::sync::atomic::AtomicU32::new(0)];
+    let order = std::sync::atomic::Ordering::SeqCst;
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (balancer, in_flight) = (&pool.balancer, &in_flight);
+            scope.spawn(move || {
+                let mut rng = SmallRng::seed_from_u64(worker);
+                let query = Query { max_in_flight: Some(1), ..Query::at(Time::ZERO, 0) };
+                for _ in 0..20_000 {
+                    if let Some(pick) = balancer.pick(&query, &mut rng) {
+                        assert_eq!(in_flight[pick.index].fetch_add(1, order), 0);
+                        in_flight[pick.index].fetch_sub(1, order);
+                        drop(pick);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(pool.state.in_flight(), 0);
+}

@@ -8,6 +8,8 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_api::Duration;
+use evenkeel_proxy::admin::loopback;
+use http::Method;
 
 /// Evenkeel's command line.
 #[derive(Parser, Debug)]
@@ -29,6 +31,8 @@ pub enum Command {
     Top(Top),
     /// Say in a few lines whether all is well; exit code 3 if it is not.
     Status(Status),
+    /// Say which endpoint a request would get, and why the others would not.
+    Explain(Explain),
 }
 
 /// `evenkeel local`.
@@ -40,6 +44,9 @@ pub struct Local {
     /// Where probes, metrics and lists are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub admin: SocketAddr,
+    /// Where the proxy explains what would become of a request; an address of loopback.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9091", value_parser = loopback)]
+    pub proxy_admin: SocketAddr,
     /// Where the listeners' ports are bound; :: takes IPv4 too.
     #[arg(long, value_name = "IP", default_value = "::")]
     pub bind: IpAddr,
@@ -61,6 +68,14 @@ pub struct Server {
     /// that leads in the cluster of the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
     #[arg(long, env = "EVENKEEL_SERVER", global = true)]
     pub server: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// Which cluster, and where in it.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Cluster {
     /// kubeconfig file, in place of those that KUBECONFIG names.
     #[arg(long, global = true)]
     pub kubeconfig: Option<PathBuf>,
@@ -116,6 +131,52 @@ pub struct Status {
     /// Where the controller is.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// `evenkeel explain`. Nothing is sent to an endpoint, and nothing is counted.
+#[derive(clap::Args, Debug)]
+pub struct Explain {
+    /// Name of the pool.
+    pub pool: String,
+    /// Namespace of the pool.
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// Method of the request.
+    #[arg(short = 'X', long, default_value = "GET")]
+    pub method: Method,
+    /// Path of the request, and query if any.
+    #[arg(long, default_value = "/")]
+    pub path: String,
+    /// Host of the request.
+    #[arg(long, default_value = "localhost")]
+    pub host: String,
+    /// Address from which the client comes.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub client: IpAddr,
+    /// Another field of the request; may be given several times.
+    #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = field)]
+    pub header: Vec<(String, String)>,
+    /// The algorithm that the request names, of those that the pool allows.
+    #[arg(long, value_name = "TYPE")]
+    pub algorithm: Option<String>,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Format,
+    /// Pod of the proxy to ask; without it the first that has the pool.
+    #[arg(long, value_name = "POD", conflicts_with = "server")]
+    pub proxy: Option<String>,
+    /// Address of a proxy's admin page, such as http://127.0.0.1:9091 of `evenkeel local`. Without it: a proxy of the cluster of
+    /// the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
+    #[arg(long)]
+    pub server: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// What can be listed.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use evenkeel_api::object::condition;
+use evenkeel_api::{channel::Quantiles, object::condition};
 use evenkeel_controller::{
     admin::List,
     view::{EndpointRow, PoolRow, ProxyRow},
@@ -129,7 +129,8 @@ impl Row for PoolRow {
 impl Row for EndpointRow {
     const HEADINGS: &'static [&'static str] =
         &["NAMESPACE", "POOL", "ENDPOINT", "WEIGHT", "HEALTHY", "IN-FLIGHT", "REQUESTS", "FAILURES"];
-    const WIDE: &'static [&'static str] = &["BACKEND", "POD", "DRAINING", "REASON"];
+    const WIDE: &'static [&'static str] =
+        &["EFFECTIVE", "SUCCESS", "P50", "P95", "P99", "BACKEND", "POD", "DRAINING", "REASON"];
 
     fn namespace(&self) -> Option<&str> {
         Some(&self.namespace)
@@ -153,7 +154,17 @@ impl Row for EndpointRow {
     }
 
     fn wide(&self) -> Vec<String> {
+        let recent = self.recent.as_ref();
+        let quantile = |of: fn(&Quantiles) -> f64| {
+            let times = recent.and_then(|recent| recent.response_time.as_ref());
+            times.map(|times| format!("{:.1} ms", of(times))).unwrap_or_default()
+        };
         vec![
+            self.effective_weight.map(|weight| format!("{weight:.2}")).unwrap_or_default(),
+            recent.map(|recent| format!("{:.1} %", 100.0 * recent.success_rate)).unwrap_or_default(),
+            quantile(|of| of.p50_ms),
+            quantile(|of| of.p95_ms),
+            quantile(|of| of.p99_ms),
             self.backend.clone(),
             self.pod.clone().unwrap_or_default(),
             if self.draining { "yes" } else { "no" }.to_owned(),
@@ -210,12 +221,14 @@ mod tests {
         let row = endpoint(
             r#"{"namespace":"shop","pool":"a","backend":"app:http","id":"u:1","address":"10.0.0.1:8080","pod":null,
             "weight":1,"draining":false,"healthyOn":1,"proxies":2,"unhealthyReasons":{"p2":"timed out"},
-            "inFlight":3,"requests":10,"failures":0}"#,
+            "inFlight":3,"requests":10,"failures":0,"effectiveWeight":0.5,"recent":{"requests":8,"failures":2,
+            "successRate":0.75,"responseTime":{"p50Ms":1.5,"p95Ms":2.0,"p99Ms":30.25}},
+            "history":{"p2":[{"secondsAgo":7,"to":"Unhealthy","reason":"timed out"}]}}"#,
         );
         let columns = lines(std::slice::from_ref(&row), true).join("\n");
         insta::assert_snapshot!(columns, @r"
-        NAMESPACE   POOL   ENDPOINT        WEIGHT   HEALTHY   IN-FLIGHT   REQUESTS   FAILURES   BACKEND    POD   DRAINING   REASON
-        shop        a      10.0.0.1:8080   1        1/2       3           10         0          app:http   -     no         timed out
+        NAMESPACE   POOL   ENDPOINT        WEIGHT   HEALTHY   IN-FLIGHT   REQUESTS   FAILURES   EFFECTIVE   SUCCESS   P50      P95      P99       BACKEND    POD   DRAINING   REASON
+        shop        a      10.0.0.1:8080   1        1/2       3           10         0          0.50        75.0 %    1.5 ms   2.0 ms   30.2 ms   app:http   -     no         timed out
         ");
         let json = serde_json::to_string_pretty(&row).unwrap();
         insta::assert_snapshot!(json, @r#"
@@ -227,6 +240,7 @@ mod tests {
           "address": "10.0.0.1:8080",
           "pod": null,
           "weight": 1,
+          "effectiveWeight": 0.5,
           "draining": false,
           "healthyOn": 1,
           "proxies": 2,
@@ -235,7 +249,26 @@ mod tests {
           },
           "inFlight": 3,
           "requests": 10,
-          "failures": 0
+          "failures": 0,
+          "recent": {
+            "requests": 8,
+            "failures": 2,
+            "successRate": 0.75,
+            "responseTime": {
+              "p50Ms": 1.5,
+              "p95Ms": 2.0,
+              "p99Ms": 30.25
+            }
+          },
+          "history": {
+            "p2": [
+              {
+                "secondsAgo": 7,
+                "to": "Unhealthy",
+                "reason": "timed out"
+              }
+            ]
+          }
         }
         "#);
         assert_eq!(lines::<EndpointRow>(&[], false), ["nothing found"]);

@@ -1,8 +1,10 @@
 //! The command line: `evenkeel`, also `kubectl evenkeel`.
 //!
-//! `local` runs a controller and a proxy in this process; everything else asks a controller, of a cluster or of `local`.
+//! `local` runs a controller and a proxy in this process; `explain` asks a proxy, everything else a controller, of a cluster or of
+//! `local`.
 
 pub mod args;
+pub mod explain;
 pub mod get;
 pub mod local;
 pub mod output;
@@ -30,6 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<std::process::ExitCode> {
             Command::Get(get) => get::run(get).await,
             Command::Top(top) => top::run(top).await,
             Command::Status(status) => status::run(status).await,
+            Command::Explain(explain) => explain::run(explain).await,
         }
     })
 }

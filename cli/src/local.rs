@@ -28,7 +28,7 @@ use evenkeel_controller::{
     source::{EVENT_QUEUE, files},
 };
 use evenkeel_proxy::{
-    Drain, Plane, Proxy, ProxyConfig, Readiness, SharedPort,
+    Drain, Plane, Proxy, ProxyConfig, Readiness, SharedPort, admin as proxy_admin,
     app::stop_signal,
     control::{self, Control, ControlMetrics},
 };
@@ -59,9 +59,7 @@ const EPOCH: u64 = 1;
 pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     readable(&args.folder)?;
     start_log();
-    let admin_listener = TcpListener::bind(args.admin)
-        .await
-        .with_context(|| format!("cannot listen on {}: --admin names another address", args.admin))?;
+    let (admin_listener, explanations) = admin_ports(&args).await?;
     let proxy = Arc::new(Proxy::start(config(&args)?)?);
     let control =
         Control::new(proxy.plane().clone(), 0, ControlMetrics::register(proxy.metrics().registry())?);
@@ -78,6 +76,7 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     let folder = args.folder.clone();
     let mut watching = tokio::spawn(async move { files::watch(&folder, events, problem_sender).await });
     tasks.spawn(lines(file_problems, problems));
+    tasks.spawn(proxy_admin::serve_explanations(Arc::clone(&proxy), explanations));
 
     let metrics = Metrics::new()?;
     let versions = Versions::default();
@@ -131,6 +130,14 @@ async fn keep_up(control: Arc<Control<Plane>>, readiness: Arc<Readiness>) {
     control::retry(&control).await;
 }
 
+async fn admin_ports(args: &Local) -> anyhow::Result<(TcpListener, TcpListener)> {
+    let taken =
+        |address: SocketAddr, flag: &str| format!("cannot listen on {address}: {flag} names another address");
+    let admin = TcpListener::bind(args.admin).await.with_context(|| taken(args.admin, "--admin"))?;
+    let proxy_admin = proxy_admin::bind(args.proxy_admin);
+    Ok((admin, proxy_admin.with_context(|| taken(args.proxy_admin, "--proxy-admin"))?))
+}
+
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
@@ -156,7 +163,7 @@ fn listens(args: &Local) -> anyhow::Result<Listens> {
     let addresses = expand(args.bind)?;
     let shared = addresses.iter().map(|ip| SocketAddr::new(*ip, args.shared_port));
     let admin = expand(args.admin.ip())?.into_iter().map(|ip| SocketAddr::new(ip, args.admin.port()));
-    Ok(Listens { sockets: shared.chain(admin).collect(), addresses })
+    Ok(Listens { sockets: shared.chain(admin).chain([args.proxy_admin]).collect(), addresses })
 }
 
 fn config(args: &Local) -> anyhow::Result<ProxyConfig> {

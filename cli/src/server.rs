@@ -1,4 +1,5 @@
-//! Asks a controller for its rows: over plain HTTP on this machine, or through a port-forward of the user's kubeconfig.
+//! Asks a controller for its rows, or a proxy: over plain HTTP on this machine, or through a port-forward of the user's
+//! kubeconfig.
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
@@ -19,12 +21,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::args::Server;
+use crate::args::{Cluster, Server};
 
 /// Address of `evenkeel local` unless told otherwise.
 pub const LOCAL: &str = "http://127.0.0.1:9090";
+/// Address of the proxy of `evenkeel local` unless told otherwise.
+pub const LOCAL_PROXY: &str = "http://127.0.0.1:9091";
 /// Port of the controller's admin pages in its pod.
 const ADMIN_PORT: u16 = 9090;
+/// Port of a proxy's admin page in its pod.
+const PROXY_PORT: u16 = 9091;
 /// Largest answer that is read.
 const MAX_BYTES: usize = 256 << 20;
 /// How long an answer may take.
@@ -37,28 +43,65 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub async fn rows<T: DeserializeOwned>(server: &Server, kind: &str) -> anyhow::Result<List<T>> {
     let path = format!("/api/v1/{kind}");
     let asked = async {
-        match address(server) {
+        match address(server.server.as_ref(), &server.cluster, LOCAL) {
             Some(address) => over_tcp(&address, &path).await,
-            None => over_cluster(server, &path).await,
+            None => {
+                let client = client(&server.cluster).await?;
+                let pod = leader(&client, &server.cluster.install).await?;
+                over_cluster(&client, &server.cluster.install, &pod, ADMIN_PORT, &path).await
+            }
         }
     };
-    let text = tokio::time::timeout(TIMEOUT, asked).await.context("the controller does not answer")??;
-    serde_json::from_slice(&text)
+    let (status, body) =
+        tokio::time::timeout(TIMEOUT, asked).await.context("the controller does not answer")??;
+    if status != StatusCode::OK {
+        bail!("the controller answered {status}: {}", String::from_utf8_lossy(&body).trim());
+    }
+    read(&body)
+}
+
+/// What a proxy says at `path` of its admin page: of the cluster's proxies the one called `proxy`, or the first that does not
+/// say 404.
+///
+/// # Errors
+/// If no proxy answers, with what to do about it, or what it says is no success.
+pub async fn of_proxy<T: DeserializeOwned>(
+    server: Option<&String>,
+    cluster: &Cluster,
+    proxy: Option<&str>,
+    path: &str,
+) -> anyhow::Result<T> {
+    let asked = async {
+        match address(server, cluster, LOCAL_PROXY) {
+            Some(address) => over_tcp(&address, path).await,
+            None => of_proxies(cluster, proxy, path).await,
+        }
+    };
+    let (status, body) =
+        tokio::time::timeout(TIMEOUT, asked).await.context("the proxy does not answer")??;
+    if status != StatusCode::OK {
+        bail!("{}", String::from_utf8_lossy(&body).trim());
+    }
+    read(&body)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body)
         .context("the answer is not what this version understands: are both of one version?")
 }
 
 /// Where to ask without a cluster; `None` if there is a kubeconfig and no address was given.
-fn address(server: &Server) -> Option<String> {
-    if let Some(address) = &server.server {
+fn address(server: Option<&String>, cluster: &Cluster, local: &str) -> Option<String> {
+    if let Some(address) = server {
         return Some(address.clone());
     }
     let home = std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kube/config"));
     let cluster =
-        server.context.is_some() || server.kubeconfig.is_some() || home.is_some_and(|file| file.exists());
-    (!cluster).then(|| LOCAL.to_owned())
+        cluster.context.is_some() || cluster.kubeconfig.is_some() || home.is_some_and(|file| file.exists());
+    (!cluster).then(|| local.to_owned())
 }
 
-async fn over_tcp(address: &str, path: &str) -> anyhow::Result<Bytes> {
+async fn over_tcp(address: &str, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
     let stream = TcpStream::connect(host).await.with_context(|| {
         format!("nothing answers at {address}: start `evenkeel local`, or name a cluster with --kubeconfig")
@@ -66,27 +109,59 @@ async fn over_tcp(address: &str, path: &str) -> anyhow::Result<Bytes> {
     get(stream, host, path).await
 }
 
-async fn over_cluster(server: &Server, path: &str) -> anyhow::Result<Bytes> {
-    let client = client(server).await?;
-    let pod = leader(&client, &server.install).await?;
-    let pods: Api<Pod> = Api::namespaced(client, &server.install);
-    if pods.get_opt(&pod).await.context("cannot read pods")?.is_none() {
-        bail!(
-            "pod {}/{pod}, which led last, is gone and no other leads yet: try again in a few seconds",
-            server.install
-        );
+async fn of_proxies(
+    cluster: &Cluster,
+    proxy: Option<&str>,
+    path: &str,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (client, install) = (client(cluster).await?, &cluster.install);
+    let mut names = Vec::new();
+    match proxy {
+        Some(name) => names.push(name.to_owned()),
+        None => {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), install);
+            let selected = ListParams::default().labels(labels::PROXY_CLASS);
+            names.extend(
+                pods.list(&selected).await.context("cannot list pods")?.iter().map(ResourceExt::name_any),
+            );
+        }
+    }
+    let mut last = None;
+    for name in names {
+        let answered = over_cluster(&client, install, &name, PROXY_PORT, path).await;
+        let found = answered.as_ref().is_ok_and(|(status, _)| *status != StatusCode::NOT_FOUND);
+        last = Some(answered);
+        if found {
+            break;
+        }
+    }
+    last.unwrap_or_else(|| {
+        bail!("no proxies in namespace {install}: install Evenkeel, or name its namespace with --install")
+    })
+}
+
+async fn over_cluster(
+    client: &Client,
+    install: &str,
+    pod: &str,
+    port: u16,
+    path: &str,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), install);
+    if pods.get_opt(pod).await.context("cannot read pods")?.is_none() {
+        bail!("pod {install}/{pod} is gone, and with it what it knew: try again in a few seconds");
     }
     let mut forward = pods
-        .portforward(&pod, &[ADMIN_PORT])
+        .portforward(pod, &[port])
         .await
-        .with_context(|| format!("cannot forward a port to pod {}/{pod}", server.install))?;
-    let stream = forward.take_stream(ADMIN_PORT).ok_or_else(|| anyhow!("the port-forward has no stream"))?;
+        .with_context(|| format!("cannot forward a port to pod {install}/{pod}"))?;
+    let stream = forward.take_stream(port).ok_or_else(|| anyhow!("the port-forward has no stream"))?;
     get(stream, "localhost", path).await
 }
 
-async fn client(server: &Server) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions { context: server.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &server.kubeconfig {
+async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
+    let config = match &cluster.kubeconfig {
         Some(file) => {
             let config =
                 Kubeconfig::read_from(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -118,7 +193,7 @@ async fn get(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     host: &str,
     path: &str,
-) -> anyhow::Result<Bytes> {
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::get(path).header(header::HOST, host).body(Empty::<Bytes>::new())?;
@@ -127,9 +202,5 @@ async fn get(
     let body =
         Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(|error| anyhow!(error))?;
     connection.abort();
-    let body = body.to_bytes();
-    if status != StatusCode::OK {
-        bail!("the controller answered {status}: {}", String::from_utf8_lossy(&body).trim());
-    }
-    Ok(body)
+    Ok((status, body.to_bytes()))
 }

@@ -49,15 +49,17 @@ impl Drop for Folder {
 struct Local {
     child: Child,
     admin: SocketAddr,
+    proxy_admin: SocketAddr,
 }
 
 impl Local {
     fn start(folder: &Folder) -> Self {
-        let admin = free_address();
+        let (admin, proxy_admin) = (free_address(), free_address());
         let mut command = evenkeel();
         command.arg("local").arg(&folder.0).args(["--admin", &admin.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--proxy-admin", &proxy_admin.to_string()]);
         let child = command.stderr(Stdio::null()).spawn().unwrap();
-        let local = Self { child, admin };
+        let local = Self { child, admin, proxy_admin };
         until("the admin pages", || (get(admin, "/readyz").starts_with("HTTP/1.1 200")).then_some(()));
         local
     }
@@ -166,6 +168,35 @@ fn an_admin_port_in_use() {
     let admin = taken.local_addr().unwrap().to_string();
     let output = evenkeel().arg("local").arg(&folder.0).args(["--admin", &admin]).output().unwrap();
     refused(&output, &[&admin, "--admin names another address", "in use"]);
+    let output = evenkeel()
+        .arg("local")
+        .arg(&folder.0)
+        .args(["--admin", "127.0.0.1:0", "--proxy-admin", &admin])
+        .output()
+        .unwrap();
+    refused(&output, &[&admin, "--proxy-admin names another address", "in use"]);
+}
+
+#[test]
+fn a_pick_is_explained() {
+    let folder = Folder::new("explain");
+    let (address, one) = (free_address(), endpoint("one"));
+    folder.write("shop.yaml", &pool(address.port(), one));
+    let local = Local::start(&folder);
+    until("an answer", || get(address, "/").ends_with("one").then_some(()));
+    let server = format!("http://{}", local.proxy_admin);
+    let explain =
+        |more: &[&str]| evenkeel().args(["explain", "--server", &server]).args(more).output().unwrap();
+    let output = explain(&["shop", "--path", "/cart", "-H", "x-user: ann"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.starts_with(&format!("default/shop by LeastRequest: {one}\n")), "{text}");
+    assert!(text.contains("Picked") && text.contains("the algorithm's choice"), "{text}");
+    let json = explain(&["shop", "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&told["picked"], &told["candidates"][0]["inFlight"]), (&one.to_string().into(), &0.into()));
+    refused(&explain(&["other"]), &["this proxy has no pool default/other"]);
+    refused(&explain(&["shop", "--path", "no path"]), &["no request could be like that"]);
 }
 
 #[test]

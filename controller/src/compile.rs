@@ -79,10 +79,15 @@ pub fn compile(
         listeners,
         backends,
         algorithm: spec.algorithm.clone(),
+        allow_algorithm_override: spec.allow_algorithm_override.clone(),
         health_check: spec.health_check.clone(),
         slow_start: spec.slow_start.clone(),
+        load_reports: spec.load_reports,
         session_affinity: spec.session_affinity.clone(),
         timeouts: spec.timeouts,
+        retries: spec.retries.clone(),
+        limits: spec.limits.clone(),
+        proxies: 1,
         trusted_cidrs: good.class.trusted_cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
     };
     Compiled { document, problems }

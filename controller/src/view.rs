@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_api::object::{BalancerPoolStatus, ServiceType};
+use evenkeel_api::{
+    channel::{HealthChange, Quantiles, RecentReport},
+    object::{BalancerPoolStatus, ServiceType},
+};
 use serde::{Deserialize, Serialize};
 
 /// Everything that is shown.
@@ -63,6 +66,9 @@ pub struct EndpointRow {
     pub pod: Option<String>,
     /// Weight.
     pub weight: u32,
+    /// Weight with all that adapts it, as the mean over the proxies that report; 0 if it takes no new requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_weight: Option<f64>,
     /// Terminating, or of weight 0.
     pub draining: bool,
     /// Proxies that hold it for healthy.
@@ -78,6 +84,44 @@ pub struct EndpointRow {
     pub requests: u64,
     /// Requests failed, over all proxies that report.
     pub failures: u64,
+    /// What it did in about the last minute, over all proxies that report; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<RecentRow>,
+    /// How its health changed lately, by proxy, the latest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub history: BTreeMap<String, Vec<HealthChange>>,
+}
+
+/// What an endpoint did in about the last minute.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentRow {
+    /// Requests that were answered, or failed.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Part of the requests that did not fail, from 0 to 1.
+    pub success_rate: f64,
+    /// Quantiles of the response time, each the highest of any proxy's; absent without a response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_time: Option<Quantiles>,
+}
+
+impl RecentRow {
+    /// Takes in what another proxy reports.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests")]
+    pub fn add(&mut self, report: &RecentReport) {
+        self.requests += report.requests;
+        self.failures += report.failures;
+        self.success_rate = 1.0 - self.failures as f64 / self.requests.max(1) as f64;
+        let highest = |one: Quantiles, other: Quantiles| Quantiles {
+            p50_ms: one.p50_ms.max(other.p50_ms),
+            p95_ms: one.p95_ms.max(other.p95_ms),
+            p99_ms: one.p99_ms.max(other.p99_ms),
+        };
+        let both = self.response_time.zip(report.response_time).map(|(one, other)| highest(one, other));
+        self.response_time = both.or(self.response_time).or(report.response_time);
+    }
 }
 
 /// A proxy.

@@ -37,6 +37,9 @@ pub struct Args {
     /// Where probes and metrics are served.
     #[arg(long, value_name = "ADDR", default_value = "[::]:9090")]
     pub health_bind: SocketAddr,
+    /// Where it explains what would become of a request; an address of loopback.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9091", value_parser = admin::loopback)]
+    pub admin: SocketAddr,
     /// On SIGTERM, how long to accept new connections yet.
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub drain_accept: Duration,
@@ -80,8 +83,11 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     };
     let probes = admin::bind(args.health_bind)
         .with_context(|| format!("cannot bind {}, choose another by --health-bind", args.health_bind))?;
+    let explanations = admin::bind(args.admin)
+        .with_context(|| format!("cannot bind {}, choose another by --admin", args.admin))?;
     let proxy = Arc::new(Proxy::start(config)?);
     let probes = tokio::spawn(admin::serve(Arc::clone(&proxy), probes));
+    let explanations = tokio::spawn(admin::serve_explanations(Arc::clone(&proxy), explanations));
     let (control, _channel) =
         control::start(&args.channel, proxy.plane().clone(), proxy.metrics().registry())?;
     let readiness = Arc::clone(proxy.readiness());
@@ -93,6 +99,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     shutdown.await;
     proxy.drain(Drain { accept: args.drain_accept.into(), grace: args.drain_grace.into() }).await;
     probes.abort();
+    explanations.abort();
     Ok(())
 }
 
@@ -122,5 +129,6 @@ mod tests {
         Args::command().debug_assert();
         let args = Args::parse_from(["evenkeel-proxy"]);
         assert_eq!((args.drain_accept, args.drain_grace), (Duration::from_secs(15), Duration::from_secs(45)));
+        assert!(Args::try_parse_from(["evenkeel-proxy", "--admin=0.0.0.0:9091"]).is_err());
     }
 }

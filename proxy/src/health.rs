@@ -5,13 +5,14 @@ mod probe;
 mod record;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     mem,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use evenkeel_api::{channel::PoolUid, object::ActiveHealthCheck};
+use evenkeel_balance::EndpointId;
 use rand::Rng as _;
 use tokio::{
     runtime::Handle,
@@ -20,7 +21,7 @@ use tokio::{
     time,
 };
 
-pub(crate) use record::EndpointHealth;
+pub(crate) use record::{Change, EndpointHealth, Standing};
 
 use crate::{limits, metrics::Metrics, plane::Origin};
 
@@ -51,25 +52,41 @@ pub(crate) struct Checks {
     room: Semaphore,
 }
 
-/// Pools whose endpoints' health has changed since they were built.
+/// What checks have found that the plane does not know yet.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    pools: Mutex<BTreeSet<PoolUid>>,
+    findings: Mutex<Findings>,
     wake: Notify,
+}
+
+/// See [`Changed`].
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Pools whose endpoints' health has changed since they were built.
+    pub(crate) pools: BTreeSet<PoolUid>,
+    /// Endpoints that were ejected when a check of them began, and that passed it.
+    pub(crate) passed: BTreeMap<PoolUid, BTreeSet<EndpointId>>,
 }
 
 impl Changed {
     fn add(&self, pool: &PoolUid) {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).insert(pool.clone());
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).pools.insert(pool.clone());
         self.wake.notify_one();
     }
 
-    /// Waits until there are some, and takes them.
-    pub(crate) async fn take(&self) -> BTreeSet<PoolUid> {
+    fn add_passed(&self, subject: &Subject) {
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoint = EndpointId::from(subject.endpoint.as_str());
+        findings.passed.entry(subject.pool.clone()).or_default().insert(endpoint);
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something, and takes it.
+    pub(crate) async fn take(&self) -> Findings {
         loop {
-            let pools = mem::take(&mut *self.pools.lock().unwrap_or_else(PoisonError::into_inner));
-            if !pools.is_empty() {
-                return pools;
+            let findings = mem::take(&mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner));
+            if !findings.pools.is_empty() || !findings.passed.is_empty() {
+                return findings;
             }
             self.wake.notified().await;
         }
@@ -113,11 +130,16 @@ impl Checks {
         // After the first check a random part of the interval, so that proxies and endpoints do not march in step.
         let mut pause = interval.mul_f64(rand::rng().random_range(0.0..1.0));
         loop {
+            let was_ejected = health.is_ejected();
             let result = self.probe(plan).await;
+            let passed = result.is_ok();
             if let Some(change) = health.observe(&mut streak, result.as_ref().err().map(ToString::to_string))
             {
                 self.log(subject, plan, change, result.err().as_ref());
                 self.changed.add(&subject.pool);
+            }
+            if was_ejected && passed && health.is_healthy() {
+                self.changed.add_passed(subject);
             }
             if plan.check.is_none() && !health.is_unverified() {
                 return;

@@ -26,6 +26,7 @@ pub mod last_good;
 
 // What is told of all that.
 pub mod admin;
+pub mod explain;
 pub mod metrics;
 pub mod readiness;
 

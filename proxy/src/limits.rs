@@ -44,8 +44,6 @@ pub(crate) const HOPS: usize = 32;
 
 /// Bytes of a response's head, and of the buffer that relays its body.
 pub(crate) const RESPONSE_BUFFER: usize = 256 << 10;
-/// Attempts at a request: the first, and one more if it was never sent.
-pub(crate) const ATTEMPTS: usize = 2;
 /// How long a connection to an endpoint is kept idle. Shorter than what common servers allow (Node, uvicorn and Apache close
 /// after 5 s), so that it is nearly always this side that closes, and no request is sent into a closing connection.
 pub(crate) const ENDPOINT_IDLE: Duration = Duration::from_secs(4);
@@ -63,8 +61,20 @@ pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
 /// Time between two checks of an endpoint from disk that has no check of its own, and for each to pass.
 pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
+/// Probes of load that a thread has under way at once.
+pub(crate) const PROBES_AT_ONCE: usize = 256;
+/// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the pool's.
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
+
+/// Changes of an endpoint's health that are remembered.
+pub(crate) const HEALTH_HISTORY: usize = 16;
+
 /// Time between two looks at what was learned of the endpoints.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Time after which weights by load follow reports where they are those of an algorithm that only some requests name.
+pub(crate) const OVERRIDES: Duration = Duration::from_secs(1);
+/// Between two looks, where something was learned that should not wait, such as that an endpoint has failed as often as is allowed.
+pub(crate) const URGENT: Duration = Duration::from_millis(20);
 
 /// Endpoints that have series of their own among the metrics.
 pub(crate) const ENDPOINT_SERIES: usize = 1_000;

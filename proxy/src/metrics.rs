@@ -5,6 +5,9 @@
 
 pub(crate) mod family;
 mod process;
+mod recent;
+
+pub(crate) use recent::{Recent, Summary};
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +18,16 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_balance::Time;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector, proto::MetricFamily,
 };
 
-use crate::limits;
+use crate::{
+    limits,
+    request::{queue::Queue, sampling::LastSample},
+};
 
 /// The media type of the Prometheus text format.
 pub const TEXT: &str = prometheus::TEXT_FORMAT;
@@ -94,7 +101,12 @@ impl Metrics {
         let room = |taken: usize| (taken < self.max_endpoint_series).then_some(taken + 1);
         let series = self.endpoint_series.fetch_update(Relaxed, Relaxed, room).is_ok();
         let duration = series.then(duration_histogram);
-        EndpointMetrics { duration, taken: Arc::clone(&self.endpoint_series) }
+        EndpointMetrics {
+            duration,
+            recent: Recent::default(),
+            sample: LastSample::default(),
+            taken: Arc::clone(&self.endpoint_series),
+        }
     }
 
     /// All figures as of now: those of the process, and of `pools`.
@@ -128,6 +140,7 @@ pub(crate) struct PoolFigures<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) metrics: &'a PoolMetrics,
+    pub(crate) queue: &'a Queue,
     pub(crate) endpoints: Vec<EndpointFigures<'a>>,
 }
 
@@ -154,10 +167,18 @@ pub(crate) struct PoolMetrics {
     /// Of endpoints that have no series of their own.
     endpoint_duration: Histogram,
     pub(crate) retries: Tally<&'static str>,
+    /// Requests that were sent again, by what became of them.
+    pub(crate) retried: Tally<&'static str>,
+    /// Requests that were not sent again for want of budget.
+    pub(crate) retries_refused: AtomicU64,
+    /// Requests that named an algorithm, by that.
+    pub(crate) overrides: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
     pub(crate) broken: Tally<&'static str>,
     /// Reports of load by what became of them.
     pub(crate) load_reports: LoadReports,
+    /// Probes of load by what became of them, by `sampling::Probed`.
+    pub(crate) probes: Counts<5>,
     made: Tally<(&'static str, u16)>,
 }
 
@@ -170,8 +191,12 @@ impl PoolMetrics {
             duration: duration_histogram(),
             endpoint_duration: duration_histogram(),
             retries: Tally::default(),
+            retried: Tally::default(),
+            retries_refused: AtomicU64::default(),
+            overrides: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),
+            probes: Counts::new(["answered", "late", "failed", "invalid", "skipped"]),
             made: Tally::default(),
         }
     }
@@ -202,8 +227,41 @@ impl PoolMetrics {
     }
 
     /// An endpoint has given the head of its response.
-    pub(crate) fn endpoint_answered(&self, endpoint: &EndpointMetrics, duration: Duration) {
+    pub(crate) fn endpoint_answered(
+        &self,
+        endpoint: &EndpointMetrics,
+        duration: Duration,
+        is_failure: bool,
+        now: Time,
+    ) {
+        endpoint.recent.answered(duration, is_failure, now);
         endpoint.duration.as_ref().unwrap_or(&self.endpoint_duration).observe(duration.as_secs_f64());
+    }
+}
+
+/// Counters of which there are few, and which nobody waits for.
+#[derive(Debug)]
+pub(crate) struct Counts<const N: usize> {
+    names: [&'static str; N],
+    counts: [AtomicU64; N],
+}
+
+impl<const N: usize> Counts<N> {
+    fn new(names: [&'static str; N]) -> Self {
+        Self { names, counts: std::array::from_fn(|_| AtomicU64::default()) }
+    }
+
+    /// Adds one to that of this place; to none if there is no such place.
+    pub(crate) fn add(&self, place: usize) {
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Those that are not 0, by name.
+    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
+        let all = self.names.into_iter().zip(&self.counts).map(|(name, count)| (name, count.load(Relaxed)));
+        all.filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -232,6 +290,9 @@ impl LoadReports {
 pub(crate) struct EndpointMetrics {
     /// Absent if the endpoint has no series of its own.
     duration: Option<Histogram>,
+    pub(crate) recent: Recent,
+    /// What it last reported of its load, for Prequal.
+    pub(crate) sample: LastSample,
     taken: Arc<AtomicUsize>,
 }
 

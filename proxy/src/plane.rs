@@ -134,12 +134,17 @@ impl Plane {
 
 /// Builds pools anew whose endpoints' health has changed, or that what was learned of them changes.
 async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
-    let mut ticks = time::interval(limits::TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let every = |period| {
+        let mut ticks = time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut ticks, mut looks) = (every(limits::TICK), every(limits::URGENT));
     loop {
         tokio::select! {
-            changed = checks.changed.take() => ledger.lock().await.refresh(&changed),
-            _ = ticks.tick() => ledger.lock().await.tick(),
+            findings = checks.changed.take() => ledger.lock().await.take_in(&findings),
+            _ = ticks.tick() => ledger.lock().await.tick(false),
+            _ = looks.tick() => ledger.lock().await.tick(true),
         }
     }
 }
@@ -160,6 +165,7 @@ fn figures(pool: &Pool) -> PoolFigures<'_> {
         namespace: &pool.document.namespace,
         name: &pool.document.name,
         metrics: &pool.metrics,
+        queue: &pool.queue,
         endpoints: endpoints.collect(),
     }
 }

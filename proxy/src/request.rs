@@ -2,32 +2,36 @@
 
 pub(crate) mod account;
 pub(crate) mod affinity;
+mod attempts;
 pub(crate) mod body;
+pub(crate) mod budget;
 pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod key;
 mod load;
+mod overriding;
+pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod route;
+pub(crate) mod sampling;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use evenkeel_api::object::AlgorithmType;
+use evenkeel_balance::EndpointId;
+use http::{Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
 
 use self::{
     account::Account,
     body::{Ending, Exchange, Forwarded, RequestBody, ResponseBody},
     error::RequestError,
-    forward::{Answer, Failed, Parcel},
+    forward::{Answer, Parcel},
     headers::{Host, Journey, Reach},
     key::KeyBytes,
 };
 use crate::{
-    clock,
     connection::Connection,
     limits, respond,
     snapshot::{Pool, Snapshot},
@@ -97,36 +101,50 @@ async fn carry(
     asked: &Asked,
     ending: Ending,
 ) -> Response<ResponseBody> {
-    match check(pool, &mut head) {
+    let checked = check(pool, &mut head).and_then(|reach| match reach {
+        Reach::Here => Ok(None),
+        Reach::On => Wish::of(pool, &mut head, &host, connection.peer.ip()).map(Some),
+    });
+    let wish = match checked {
         Err(error) => return respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
-        Ok(Reach::Here) => return respond::options(ending),
-        Ok(Reach::On) => {}
-    }
-    let wish = Wish::of(pool, &head, &host, connection.peer.ip());
+        Ok(None) => return respond::options(ending),
+        Ok(Some(wish)) => wish,
+    };
     let trusted = &pool.document.trusted_cidrs;
     let journey = Journey { peer: connection.peer, trusted, host, passage: &pool.passage };
     let named = headers::outgoing(&mut head, journey);
     let body = RequestBody::new(body, named, pool.timeouts.stream_idle);
-    match attempts(connection, pool, &wish, Box::new(Parcel::new(head, body))).await {
+    match attempts::attempts(connection, pool, &wish, Box::new(Parcel::new(head, body))).await {
         Ok((answer, exchange)) => pass_on(pool, asked, answer, exchange, ending),
         Err(error) => respond::refuse(connection, Some(pool), asked, &error, Some(ending)),
     }
 }
 
 /// What of a request decides to which endpoint it goes.
-struct Wish {
-    key: Option<KeyBytes>,
+pub(crate) struct Wish {
+    pub(crate) key: Option<KeyBytes>,
     /// The endpoint of its session.
-    session: Option<EndpointId>,
+    pub(crate) session: Option<EndpointId>,
+    /// The algorithm that it names.
+    pub(crate) algorithm: Option<AlgorithmType>,
 }
 
 impl Wish {
-    fn of(pool: &Pool, head: &request::Parts, host: &Host, client: IpAddr) -> Self {
+    /// Takes out of the head what is not to be passed on.
+    pub(crate) fn of(
+        pool: &Pool,
+        head: &mut request::Parts,
+        host: &Host,
+        client: IpAddr,
+    ) -> Result<Self, RequestError> {
+        let overrides = pool.overrides.as_ref();
+        let algorithm = overrides.map(|overrides| overriding::named(overrides, head)).transpose()?.flatten();
         let hash = pool.document.algorithm.consistent_hash.as_ref();
-        Self {
+        Ok(Self {
             key: hash.and_then(|hash| key::hash_key(&hash.keys, head, host, client)),
             session: pool.affinity.as_ref().and_then(|it| it.endpoint(&head.headers)).cloned(),
-        }
+            algorithm,
+        })
     }
 }
 
@@ -144,74 +162,6 @@ fn check(pool: &Pool, head: &mut request::Parts) -> Result<Reach, RequestError> 
     match headers::reach(&head.method, &mut head.headers) {
         Reach::Here if head.method == Method::TRACE => Err(RequestError::TraceEnds),
         reach => Ok(reach),
-    }
-}
-
-/// Sends a request to an endpoint, and to another if nothing of it could be sent.
-async fn attempts(
-    connection: &Connection,
-    pool: &Arc<Pool>,
-    wish: &Wish,
-    mut parcel: Box<Parcel>,
-) -> Result<(Answer, Exchange), RequestError> {
-    let worker = &connection.worker;
-    let mut tried = SmallVec::<[usize; limits::ATTEMPTS]>::new();
-    let mut failure = None;
-    loop {
-        let client = Some(connection.peer.ip());
-        let query = Query {
-            client,
-            key: wish.key.as_deref().map(Key::Bytes),
-            affinity: wish.session.as_ref().map(EndpointId::as_str),
-            tried: &tried,
-            ..Query::at(clock::now(), worker.index)
-        };
-        let Some(pick) = pool.balancer.pick(&query, &mut rand::rng()) else {
-            return Err(failure.unwrap_or(RequestError::NoEndpoint));
-        };
-        if let Some(error) = &failure {
-            pool.metrics.retries.add(respond::reason(error));
-            tracing::debug!(%error, endpoint = %pick.endpoint.address, "sent to another endpoint");
-        }
-        let (address, index, mut guard) = (pick.endpoint.address, pick.index, pick.guard);
-        let sent = Instant::now();
-        match forward::send(&worker.endpoints, address, pool.timeouts, parcel).await {
-            Ok(mut answer) => {
-                let latency = sent.elapsed();
-                pool.metrics.endpoint_answered(&pool.picked[index], latency);
-                let status = answer.response.status();
-                let connections = Arc::clone(&worker.endpoints);
-                if status == StatusCode::SWITCHING_PROTOCOLS {
-                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
-                    return Err(RequestError::UnexpectedUpgrade { address });
-                }
-                answer.response.extensions_mut().clear();
-                let headers = answer.response.headers_mut();
-                let load = if pool.reads_load { load::take(headers, &pool.metrics) } else { None };
-                if let Some(affinity) = &pool.affinity
-                    && wish.session.as_ref() != Some(&pick.endpoint.id)
-                    && let Err(error) = affinity.begin(&pick.endpoint.id, headers)
-                {
-                    tracing::error!(%error, "the affinity cookie is no header");
-                }
-                let retry_after = load::retry_after(status, headers);
-                return Ok((
-                    answer,
-                    Exchange { address, guard, connections, status, latency, retry_after, load },
-                ));
-            }
-            Err(Failed { error, parcel: unsent }) => {
-                if error.origin() == error::Origin::Endpoint {
-                    guard.set_outcome(Outcome::new(Status::Failed, clock::now(), sent.elapsed()));
-                }
-                tried.push(index);
-                parcel = match unsent {
-                    Some(unsent) if retry::allowed(&error, tried.len()) => unsent,
-                    _ => return Err(error),
-                };
-                failure = Some(error);
-            }
-        }
     }
 }
 

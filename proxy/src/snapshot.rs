@@ -10,14 +10,21 @@ use std::{
 
 use evenkeel_api::{
     channel::{PoolDocument, PoolUid},
-    object,
+    object::{self, AlgorithmType},
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 
 use crate::{
     health::EndpointHealth,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, headers::Passage, route::Routes},
+    request::{
+        affinity::Affinity,
+        headers::Passage,
+        queue::{Queue, Rules},
+        retry::Policy,
+        route::Routes,
+        sampling::Sampling,
+    },
 };
 
 /// All pools in use.
@@ -37,22 +44,56 @@ impl Snapshot {
 /// A pool as a request sees it.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    pub(crate) uid: PoolUid,
     pub(crate) document: Arc<PoolDocument>,
-    pub(crate) balancer: Balancer,
+    pub(crate) choice: Choice,
+    /// What requests may name in place of the pool's algorithm, if anything.
+    pub(crate) overrides: Option<Overrides>,
     /// How it is balanced, as of the last tick. Requests do not look at it.
     pub(crate) tuned: Arc<Mutex<TunerReport>>,
     /// What keeps clients at their endpoints, if anything.
     pub(crate) affinity: Option<Arc<Affinity>>,
-    /// Load that endpoints report is read, and kept from clients.
+    /// Load that endpoints report is read.
     pub(crate) reads_load: bool,
-    /// What is measured of the endpoints that may be picked, by `Pick::index`.
-    pub(crate) picked: Vec<Arc<EndpointMetrics>>,
+    /// Clients get the reports too.
+    pub(crate) keeps_reports: bool,
+    /// How Prequal gets its samples, if not from what this proxy sees.
+    pub(crate) sampling: Option<Sampling>,
     /// All endpoints, for reports.
     pub(crate) endpoints: Arc<[PoolEndpoint]>,
     pub(crate) timeouts: Timeouts,
+    /// How much endpoints are given at a time, if that is limited.
+    pub(crate) bounds: Option<Bounds>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) retry: Policy,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
+}
+
+impl Pool {
+    /// What a request picks from that names `algorithm`; what it may not name any more stands for the pool's own.
+    pub(crate) fn choice(&self, algorithm: Option<AlgorithmType>) -> &Choice {
+        let others = self.overrides.iter().flat_map(|overrides| &overrides.others);
+        let named = algorithm.and_then(|name| others.into_iter().find(|(of, _)| *of == name));
+        named.map_or(&self.choice, |(_, choice)| choice)
+    }
+}
+
+/// Endpoints, ready to be picked from by an algorithm.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) balancer: Balancer,
+    /// What is measured of the endpoints that may be picked, by `Pick::index`.
+    pub(crate) measured: Vec<Arc<EndpointMetrics>>,
+}
+
+/// What requests may name in place of a pool's algorithm.
+#[derive(Debug)]
+pub(crate) struct Overrides {
+    /// The pool's own, which may be named too.
+    pub(crate) own: AlgorithmType,
+    pub(crate) others: Vec<(AlgorithmType, Choice)>,
 }
 
 /// An endpoint as a report shows it.
@@ -67,6 +108,26 @@ pub(crate) struct PoolEndpoint {
     pub(crate) health: Arc<EndpointHealth>,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) metrics: Arc<EndpointMetrics>,
+}
+
+/// How much this proxy gives at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// To one endpoint.
+    pub(crate) max_in_flight: u32,
+    pub(crate) queue: Option<Rules>,
+}
+
+impl Bounds {
+    /// This proxy's part, one of `proxies`.
+    pub(crate) fn new(limits: &object::Limits, proxies: u32) -> Self {
+        let part = |of: u32| of.div_ceil(proxies.max(1)).max(1);
+        let queue = |queue: object::Queue| Rules {
+            size: usize::try_from(part(queue.size)).unwrap_or(usize::MAX),
+            timeout: queue.timeout.into(),
+        };
+        Self { max_in_flight: part(limits.per_endpoint.concurrent_requests), queue: limits.queue.map(queue) }
+    }
 }
 
 /// How long a request waits, and for what.
@@ -87,5 +148,25 @@ impl From<object::Timeouts> for Timeouts {
             request: timeouts.request.into(),
             stream_idle: timeouts.stream_idle.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_takes_its_part_of_the_limits() {
+        let limits: object::Limits =
+            serde_json::from_str(r#"{"perEndpoint": {"concurrentRequests": 10}, "queue": {"size": 3}}"#)
+                .unwrap();
+        let check = |proxies, in_flight, size| {
+            let bounds = Bounds::new(&limits, proxies);
+            assert_eq!((bounds.max_in_flight, bounds.queue.map(|queue| queue.size)), (in_flight, Some(size)));
+        };
+        check(0, 10, 3);
+        check(1, 10, 3);
+        check(3, 4, 1);
+        check(1000, 1, 1);
     }
 }

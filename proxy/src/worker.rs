@@ -15,6 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Handle},
+    sync::Semaphore,
     task::JoinHandle,
     time,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) endpoints: Arc<Connections>,
+    /// Room for probes.
+    pub(crate) probes: Arc<Semaphore>,
     runtime: Handle,
     started: Instant,
     /// Milliseconds from the start to the last sign of life.
@@ -64,6 +67,7 @@ impl Worker {
             index,
             shared: Arc::clone(shared),
             endpoints: Arc::new(Connections::new(Arc::clone(&shared.metrics))),
+            probes: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
             runtime: runtime.handle().clone(),
             started: Instant::now(),
             heartbeat: AtomicU64::new(0),

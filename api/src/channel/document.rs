@@ -10,7 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
-use crate::object::{Algorithm, HealthCheck, SessionAffinity, SlowStart, Timeouts};
+use crate::object::{
+    Algorithm, AlgorithmOverride, HealthCheck, Limits, LoadReports, Retries, SessionAffinity, SlowStart,
+    Timeouts,
+};
 
 /// The whole state of a class.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -59,18 +62,34 @@ pub struct PoolDocument {
     /// How an endpoint is picked, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: Algorithm,
+    /// Which other algorithms a request may name, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_algorithm_override: Option<AlgorithmOverride>,
     /// How endpoints are judged, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// How new endpoints begin, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// What becomes of the load that endpoints report, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_reports: Option<LoadReports>,
     /// What keeps a client at its endpoint, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
     /// Time-outs, as in the pool's spec.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
+    /// When a request is sent again, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// How much the endpoints are given at a time, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are any.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    pub proxies: u32,
     /// Peers whose forwarding headers are believed.
     #[serde(default, rename = "trustedCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]

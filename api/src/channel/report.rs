@@ -83,6 +83,9 @@ pub struct PoolReport {
     pub requests: u64,
     /// Requests sent a second time, to another endpoint.
     pub retries: u64,
+    /// Requests that wait until an endpoint has room.
+    #[serde(default)]
+    pub queued: u64,
     /// The algorithm in use: the pool's, or the one that Auto has chosen.
     pub algorithm: String,
     /// What Auto goes by, if it is the pool's algorithm.
@@ -140,6 +143,12 @@ pub struct EndpointReport {
     /// Smoothed response time in milliseconds, as far as it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_time_ms: Option<f64>,
+    /// What it did lately; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<RecentReport>,
+    /// How its health changed, the last 16 times, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HealthChange>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Requests sent, retries included.
@@ -161,6 +170,63 @@ impl EndpointReport {
         let ejection = self.ejection.as_ref().filter(|_| self.is_ejected());
         self.unhealthy_reason.clone().or_else(|| Some(format!("ejected: {}", ejection?.reason)))
     }
+}
+
+/// What an endpoint did in about the last minute.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentReport {
+    /// The longest time that counts, in seconds; a quarter of it less counts at least.
+    pub seconds: u64,
+    /// Requests that were answered, or failed.
+    pub requests: u64,
+    /// Those that failed: no connection, no response, or a status of 500 and above.
+    pub failures: u64,
+    /// Part of the requests that did not fail, from 0 to 1.
+    pub success_rate: f64,
+    /// Time to the head of the response, in milliseconds and to about a twentieth; absent without a response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_time: Option<Quantiles>,
+}
+
+/// What of a hundred response times how many keep to, in milliseconds.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Quantiles {
+    /// 50 of them: the median.
+    pub p50_ms: f64,
+    /// 95 of them.
+    pub p95_ms: f64,
+    /// 99 of them.
+    pub p99_ms: f64,
+}
+
+/// A change of an endpoint's health at a proxy.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthChange {
+    /// Seconds since then.
+    pub seconds_ago: u64,
+    /// What it changed to.
+    pub to: HealthState,
+    /// Why, where it was for the worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What an endpoint's health may change to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthState {
+    /// Active checks pass.
+    Healthy,
+    /// Active checks fail.
+    Unhealthy,
+    /// It was taken out for how it answered requests.
+    Ejected,
+    /// It is tried with one request after an ejection.
+    OnProbation,
+    /// An ejection is over.
+    Returned,
 }
 
 /// Why an endpoint was taken out by passive health checks.

@@ -70,6 +70,12 @@ pub struct Algorithm {
         .message("maxAge must be from 10ms to 1m").field_path(".maxAge"))]
     #[x_kube(validation = Rule::new("duration(self.errorPenalty) <= duration('5m')")
         .message("errorPenalty must be at most 5m").field_path(".errorPenalty"))]
+    #[x_kube(validation = Rule::new("!has(self.probe) || self.signals == 'Probes'")
+        .message("probe needs signals Probes").field_path(".probe"))]
+    #[x_kube(validation = Rule::new("self.signals != 'Probes' || has(self.probe)")
+        .message("signals Probes needs probe, with its path").field_path(".probe"))]
+    #[x_kube(validation = Rule::new("!has(self.probe) || (duration(self.probe.timeout) >= duration('1ms') && duration(self.probe.timeout) <= duration('1s'))")
+        .message("timeout must be from 1ms to 1s").field_path(".probe.timeout"))]
     pub prequal: Option<Prequal>,
 
     /// Parameters of WeightedByLoad.
@@ -221,6 +227,48 @@ pub struct Prequal {
 
     /// What an error (429, 5xx, no answer) counts as, at least, so that fast failures attract nobody.
     pub error_penalty: Duration,
+
+    /// Where samples come from.
+    pub signals: PrequalSignals,
+
+    /// What endpoints are asked, with signals Probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<PrequalProbe>,
+}
+
+/// Where Prequal's samples come from. What endpoints tell themselves counts the requests of all proxies. It is a load report (ORCA,
+/// header `endpoint-load-metrics`) with the named metrics `requests_in_flight` and `latency_ms`; one without them is no sample.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrequalSignals {
+    /// What the proxy itself sees of the endpoint: its own requests.
+    #[default]
+    InBand,
+    /// The load reports of responses.
+    LoadReports,
+    /// Probes: for each request so many endpoints are asked, apart from it, and answer 200 with a load report.
+    Probes,
+}
+
+/// What endpoints are asked for their load.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PrequalProbe {
+    /// Path, and query if any.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
+    pub path: String,
+
+    /// Port to ask, if it is not the endpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+
+    /// Time after which an answer is no sample any more.
+    #[serde(default = "default_probe_timeout")]
+    pub timeout: Duration,
+}
+
+const fn default_probe_timeout() -> Duration {
+    Duration::from_millis(3)
 }
 
 impl Default for Prequal {
@@ -231,6 +279,8 @@ impl Default for Prequal {
             max_age: Duration::from_secs(1),
             busy_quantile_percent: 84,
             error_penalty: Duration::from_secs(5),
+            signals: PrequalSignals::InBand,
+            probe: None,
         }
     }
 }

@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, BalancerPoolStatus, HealthCheck, SessionAffinity, SlowStart, Timeouts};
+use super::{
+    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, LoadReports, Retries,
+    SessionAffinity, SlowStart, Timeouts,
+};
 
 /// What a pool does: where clients come in, which endpoints take the traffic, and how it is shared among them.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -61,6 +64,10 @@ pub struct BalancerPoolSpec {
     #[serde(default)]
     pub algorithm: Algorithm,
 
+    /// Lets single requests name another algorithm, for tests and comparisons. Without it none may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_algorithm_override: Option<AlgorithmOverride>,
+
     /// How a proxy learns that an endpoint is broken. Without it every ready endpoint counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
@@ -71,6 +78,10 @@ pub struct BalancerPoolSpec {
         .message("window must be from 1s to 1h").field_path(".window"))]
     pub slow_start: Option<SlowStart>,
 
+    /// What becomes of the load that endpoints report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_reports: Option<LoadReports>,
+
     /// Keeps a client's requests at one endpoint, whatever the algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
@@ -78,6 +89,14 @@ pub struct BalancerPoolSpec {
     /// How long a proxy waits, and for what.
     #[serde(default)]
     pub timeouts: Timeouts,
+
+    /// When a request is sent again. Without it once, if nothing of it was ever sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+
+    /// How much the endpoints are given at a time. Without it there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 fn default_class() -> String {

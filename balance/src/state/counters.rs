@@ -41,6 +41,22 @@ impl Counters {
         started.saturating_sub(self.ended.load(Relaxed)).max(1)
     }
 
+    /// Begins a request unless `max` are in flight already; how many are with it.
+    pub(crate) fn begin_below(&self, max: u64) -> Option<u64> {
+        let mut started = self.started.load(Relaxed);
+        loop {
+            // The count only grows, so that an exchange that succeeds has seen all; an end that was not seen makes it careful.
+            let in_flight = started.saturating_sub(self.ended.load(Relaxed));
+            if in_flight >= max {
+                return None;
+            }
+            match self.started.compare_exchange_weak(started, started + 1, Relaxed, Relaxed) {
+                Ok(_) => return Some(in_flight + 1),
+                Err(now) => started = now,
+            }
+        }
+    }
+
     pub(crate) fn end(&self) {
         self.ended.fetch_add(1, Relaxed);
     }

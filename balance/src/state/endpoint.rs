@@ -142,6 +142,13 @@ impl EndpointState {
         u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)
     }
 
+    /// The same, unless `max` are in flight already.
+    pub(crate) fn begin_below(&self, worker: usize, max: u32) -> Option<u32> {
+        let load = self.counters.begin_below(max.into())?;
+        self.shared.begin(worker);
+        Some(u32::try_from(load).unwrap_or(u32::MAX))
+    }
+
     pub(crate) fn end(&self, worker: usize) {
         self.counters.end();
         self.shared.end(worker);

@@ -17,7 +17,7 @@ use crate::{
     admission,
     compile::{self, Compiled, Good, Mode},
     event::{ObjectName, Pool},
-    fleet::Opinions,
+    fleet::{Fleet, Opinions},
     hostnames::{Claimant, Hostnames},
     index::{Changes, Index},
     ports::ListenerKey,
@@ -210,6 +210,7 @@ impl Core {
         for name in changes.endpoints.difference(&changes.pools) {
             let Some(state) = self.pools.get_mut(name) else { continue };
             if let (Some(good), Some(document)) = (&state.good, &mut state.document) {
+                document.proxies = sharers(&self.fleet, good);
                 (document.backends, state.resolution) =
                     compile::compile_endpoints(&self.index, &self.mode, name, good, &own);
                 state.text = text(document);
@@ -221,7 +222,9 @@ impl Core {
         let Some(state) = self.pools.get(name) else { return };
         let compiled = state.good.as_ref().map(|good| {
             let (listeners, conflicts) = self.listeners(name, state, good);
-            (compile::compile(&self.index, &self.mode, name, good, listeners, own), conflicts)
+            let mut compiled = compile::compile(&self.index, &self.mode, name, good, listeners, own);
+            compiled.document.proxies = sharers(&self.fleet, good);
+            (compiled, conflicts)
         });
         let adopted = self.adopted.get(&state.uid).cloned();
         let Some(state) = self.pools.get_mut(name) else { return };
@@ -295,6 +298,12 @@ impl Core {
             }
         }
     }
+}
+
+/// How many proxies share a pool's limits; 1 where there are none, so that no proxy's coming or going changes the document.
+fn sharers(fleet: &Fleet, good: &Good) -> u32 {
+    let live = || fleet.live(&good.spec.proxy_class).count().max(1);
+    good.spec.limits.as_ref().map_or(1, |_| u32::try_from(live()).unwrap_or(u32::MAX))
 }
 
 /// The version that serves, and what is wrong with the object as it is.

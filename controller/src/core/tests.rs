@@ -1,5 +1,6 @@
 //! The whole of the controller's judgement, in memory: events and answers in, versions and effects out.
 
+mod limits;
 mod status;
 mod world;
 

@@ -72,6 +72,7 @@ impl Core {
                     address: endpoint.address.to_string(),
                     pod: endpoint.pod.clone(),
                     weight: endpoint.weight,
+                    effective_weight: None,
                     draining: endpoint.terminating || endpoint.weight == 0 || of.weight == 0,
                     healthy_on: 0,
                     proxies: u32::try_from(live).unwrap_or(u32::MAX),
@@ -79,17 +80,28 @@ impl Core {
                     in_flight: 0,
                     requests: 0,
                     failures: 0,
+                    recent: None,
+                    history: Default::default(),
                 };
+                let mut weights = (0.0, 0.0);
                 for (member, report) in self.reports(&state.uid) {
                     let Some(report) = report.endpoints.get(id) else { continue };
                     row.healthy_on += u32::from(member.holds_healthy(&state.uid, id, now));
                     row.in_flight += report.in_flight;
                     row.requests += report.requests;
                     row.failures += report.failures;
+                    weights = (weights.0 + report.effective_weight, weights.1 + 1.0);
+                    if let Some(recent) = &report.recent {
+                        row.recent.get_or_insert_default().add(recent);
+                    }
+                    if !report.history.is_empty() {
+                        row.history.insert(member.proxy.name.clone(), report.history.clone());
+                    }
                     if let Some(reason) = report.why_not() {
                         row.unhealthy_reasons.insert(member.proxy.name.clone(), reason);
                     }
                 }
+                row.effective_weight = (weights.1 > 0.0).then(|| weights.0 / weights.1);
                 rows.push(row);
             }
         }

@@ -1,8 +1,14 @@
 //! What is known of an endpoint's health, and how checks change it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use evenkeel_api::object::ActiveHealthCheck;
+use evenkeel_api::{channel::HealthState, object::ActiveHealthCheck};
+use evenkeel_balance::Time;
+
+use crate::{clock, limits};
 
 /// What is known of an endpoint's health. Survives pushes.
 #[derive(Debug)]
@@ -13,6 +19,33 @@ struct Record {
     state: State,
     /// Counts the tasks that have checked the endpoint: the latest has a say, one that is ending has none.
     checker: u64,
+    standing: Standing,
+    /// The latest first.
+    history: VecDeque<Change>,
+}
+
+/// Whether an endpoint was taken out for how it answers requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    In,
+    /// With the reason as a word.
+    Ejected(&'static str),
+    Probation,
+}
+
+/// A change of health.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) at: Time,
+    pub(crate) to: HealthState,
+    pub(crate) reason: Option<String>,
+}
+
+impl Record {
+    fn changed(&mut self, to: HealthState, reason: Option<String>) {
+        self.history.truncate(limits::HEALTH_HISTORY - 1);
+        self.history.push_front(Change { at: clock::now(), to, reason });
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +91,15 @@ impl Streak {
 
 impl EndpointHealth {
     pub(super) const fn healthy() -> Self {
-        Self(Mutex::new(Record { state: State::Healthy, checker: 0 }))
+        Self::of(State::Healthy)
     }
 
     pub(super) const fn unverified() -> Self {
-        Self(Mutex::new(Record { state: State::Unverified { reason: None, failed: false }, checker: 0 }))
+        Self::of(State::Unverified { reason: None, failed: false })
+    }
+
+    const fn of(state: State) -> Self {
+        Self(Mutex::new(Record { state, checker: 0, standing: Standing::In, history: VecDeque::new() }))
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -85,6 +122,29 @@ impl EndpointHealth {
         matches!(self.record().state, State::Unverified { .. })
     }
 
+    /// Taken out for how it answers requests, or on probation.
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.record().standing != Standing::In
+    }
+
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        let mut record = self.record();
+        if record.standing == standing {
+            return;
+        }
+        record.standing = standing;
+        match standing {
+            Standing::In => record.changed(HealthState::Returned, None),
+            Standing::Ejected(reason) => record.changed(HealthState::Ejected, Some(reason.to_owned())),
+            Standing::Probation => record.changed(HealthState::OnProbation, None),
+        }
+    }
+
+    /// The last changes, the latest first.
+    pub(crate) fn history(&self) -> Vec<Change> {
+        self.record().history.iter().cloned().collect()
+    }
+
     /// Why the last check failed, while unhealthy.
     pub(crate) fn reason(&self) -> Option<String> {
         match &self.record().state {
@@ -100,7 +160,11 @@ impl EndpointHealth {
     pub(crate) fn vouch(&self, checked: bool) {
         let mut record = self.record();
         if !checked || matches!(record.state, State::Unverified { failed: false, .. }) {
+            let was_unhealthy = matches!(record.state, State::Unhealthy { .. });
             record.state = State::Healthy;
+            if was_unhealthy {
+                record.changed(HealthState::Healthy, None);
+            }
         }
     }
 
@@ -118,6 +182,7 @@ impl EndpointHealth {
                 || (enough && matches!(*state, State::Unhealthy { .. }));
             if changed {
                 *state = State::Healthy;
+                record.changed(HealthState::Healthy, None);
             }
             return changed.then_some(true);
         };
@@ -125,7 +190,8 @@ impl EndpointHealth {
         match &mut *state {
             State::Healthy if !enough => None,
             State::Healthy => {
-                *state = State::Unhealthy { reason };
+                *state = State::Unhealthy { reason: reason.clone() };
+                record.changed(HealthState::Unhealthy, Some(reason));
                 Some(false)
             }
             State::Unhealthy { reason: known } => {
@@ -133,9 +199,12 @@ impl EndpointHealth {
                 None
             }
             State::Unverified { reason: known, failed } => {
-                *known = Some(reason);
+                *known = Some(reason.clone());
                 let first = enough && !*failed;
                 *failed |= enough;
+                if first {
+                    record.changed(HealthState::Unhealthy, Some(reason));
+                }
                 first.then_some(false)
             }
         }
@@ -184,6 +253,28 @@ mod tests {
         assert!(!health.is_healthy());
         health.vouch(false);
         assert!(health.is_healthy());
+    }
+
+    #[test]
+    fn the_last_changes_are_kept() {
+        let health = EndpointHealth::healthy();
+        health.observe(&mut streak(1, 1), Some("down".to_owned()));
+        health.observe(&mut streak(1, 1), Some("down still".to_owned()));
+        health.set_standing(Standing::Ejected("Consecutive5xx"));
+        health.set_standing(Standing::Ejected("Consecutive5xx"));
+        health.set_standing(Standing::In);
+        health.observe(&mut streak(1, 1), None);
+        let told: Vec<_> = health.history().into_iter().map(|change| (change.to, change.reason)).collect();
+        let reason = |text: &str| Some(text.to_owned());
+        let expect = [
+            (HealthState::Healthy, None),
+            (HealthState::Returned, None),
+            (HealthState::Ejected, reason("Consecutive5xx")),
+            (HealthState::Unhealthy, reason("down")),
+        ];
+        assert_eq!(told, expect);
+        check(&health, streak(1, 1), &"-+".repeat(20), &"-+".repeat(20));
+        assert_eq!(health.history().len(), limits::HEALTH_HISTORY);
     }
 
     #[test]

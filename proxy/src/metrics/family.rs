@@ -8,7 +8,7 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use super::{CANCELLED, PoolFigures};
+use super::{CANCELLED, PoolFigures, PoolMetrics};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -27,17 +27,56 @@ pub(super) fn of_pools(
             pools,
             |pool| pool.metrics.active.load(Relaxed),
         ),
-        tallied("evenkeel_retries_total", "Requests sent to another endpoint.", pools, |pool| {
-            pool.metrics.retries.all()
+        counted(
+            "evenkeel_queued_requests",
+            "Requests that wait until an endpoint has room.",
+            MetricType::GAUGE,
+            pools,
+            |pool| pool.queue.waiting() as u64,
+        ),
+        labelled(
+            "evenkeel_queue_requests_total",
+            "result",
+            "Requests that waited until an endpoint had room, or were to, by what became of them.",
+            pools,
+            |pool| pool.queue.results(),
+        ),
+        tallied("evenkeel_retries_total", "reason", "Requests sent to another endpoint.", pools, |of| {
+            of.retries.all()
         }),
         tallied(
+            "evenkeel_retried_requests_total",
+            "result",
+            "Requests that were sent to another endpoint, by what became of them.",
+            pools,
+            |of| of.retried.all(),
+        ),
+        counted(
+            "evenkeel_retries_refused_total",
+            "Requests not sent to another endpoint for want of budget.",
+            MetricType::COUNTER,
+            pools,
+            |pool| pool.metrics.retries_refused.load(Relaxed),
+        ),
+        tallied(
+            "evenkeel_algorithm_overrides_total",
+            "algorithm",
+            "Requests that named an algorithm that their pool allows.",
+            pools,
+            |of| of.overrides.all(),
+        ),
+        tallied(
             "evenkeel_responses_broken_total",
+            "reason",
             "Responses that ended early after their head.",
             pools,
-            |pool| pool.metrics.broken.all(),
+            |of| of.broken.all(),
         ),
-        tallied("evenkeel_load_reports_total", "Reports of load by endpoints.", pools, |pool| {
-            pool.metrics.load_reports.all()
+        tallied("evenkeel_load_probes_total", "result", "Probes of load for Prequal.", pools, |of| {
+            of.probes.all()
+        }),
+        tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
+            of.load_reports.all()
         }),
         made(pools, poolless),
     ];
@@ -162,14 +201,25 @@ fn counted(
 
 fn tallied(
     name: &str,
+    label: &'static str,
+    help: &str,
+    pools: &[PoolFigures<'_>],
+    all: impl Fn(&PoolMetrics) -> BTreeMap<&'static str, u64>,
+) -> MetricFamily {
+    labelled(name, label, help, pools, |pool| all(pool.metrics))
+}
+
+fn labelled(
+    name: &str,
+    label: &'static str,
     help: &str,
     pools: &[PoolFigures<'_>],
     all: impl Fn(&PoolFigures<'_>) -> BTreeMap<&'static str, u64>,
 ) -> MetricFamily {
     let series = pools.iter().flat_map(|pool| {
-        all(pool).into_iter().map(|(reason, count)| {
+        all(pool).into_iter().map(|(value, count)| {
             let mut labels = pool_labels(pool);
-            labels.push(("reason", reason));
+            labels.push((label, value));
             (labels, float(count))
         })
     });

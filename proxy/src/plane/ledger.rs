@@ -16,7 +16,7 @@ use super::{
     pool::PoolEntry,
 };
 use crate::{
-    health::Checks,
+    health::{Checks, Findings},
     listener::Door,
     request::route::Entrance,
     snapshot::{Pool, Snapshot},
@@ -218,13 +218,30 @@ impl Ledger {
         self.show(pools);
     }
 
-    /// Lets requests see the pools that are balanced otherwise by now, because of what was learned.
-    pub(super) fn tick(&mut self) {
+    /// Lets requests see what checks have found.
+    pub(super) fn take_in(&mut self, findings: &Findings) {
+        for (uid, endpoints) in &findings.passed {
+            if let Some(pool) = self.pools.get_mut(uid) {
+                pool.checks_passed(endpoints);
+            }
+        }
+        self.refresh(&findings.pools);
+        if !findings.passed.is_empty() {
+            self.tick(false);
+        }
+    }
+
+    /// Lets requests see the pools that are balanced otherwise by now, because of what was learned. `urgent`: only those where
+    /// something was learned that should not wait.
+    pub(super) fn tick(&mut self, urgent: bool) {
         let instance = self.shared.instance;
-        let ticked =
-            self.pools.iter_mut().filter_map(|(uid, pool)| Some((uid.clone(), pool.tick(instance)?)));
+        let pools = self.pools.iter_mut().filter(|(_, pool)| !urgent || pool.is_urgent());
+        let ticked = pools.filter_map(|(uid, pool)| Some((uid.clone(), pool.tick(instance)?)));
         let ticked: BTreeMap<_, _> = ticked.collect();
-        if !ticked.is_empty() {
+        if ticked.is_empty() {
+            // What began before its pool had limits wakes nobody when it ends.
+            self.wake();
+        } else {
             let mut pools = self.shared.snapshot.load().pools.clone();
             pools.extend(ticked);
             self.show(pools);
@@ -233,6 +250,11 @@ impl Ledger {
 
     fn show(&self, pools: BTreeMap<PoolUid, Arc<Pool>>) {
         self.shared.snapshot.store(Arc::new(Snapshot::new(pools, self.shared_port.number())));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.pools.values().for_each(PoolEntry::wake);
     }
 
     /// See [`super::Plane::stop_accepting`].

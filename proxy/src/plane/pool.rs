@@ -1,26 +1,30 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmType},
+    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
+    TunerReport,
 };
 
-use super::Origin;
+use super::{Origin, report};
 use crate::{
     clock,
-    health::{Checker, Checks, EndpointHealth, Plan, Subject},
+    health::{self, Checker, Checks, EndpointHealth, Plan, Subject},
+    limits,
     metrics::{EndpointMetrics, PoolMetrics},
-    request::{affinity::Affinity, headers::Passage},
-    snapshot::{Pool, PoolEndpoint},
+    request::{
+        affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
+    },
+    snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
 };
 
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub(super) struct PoolEntry {
     endpoints: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
+    queue: Arc<Queue>,
+    budget: Option<Arc<Budget>>,
+    /// When requests were last given a balancer.
+    built: Time,
     /// No version has been taken yet.
     new: bool,
 }
@@ -89,8 +97,16 @@ impl PoolEntry {
             endpoints: HashMap::new(),
             reported: Arc::default(),
             affinity: None,
+            queue: Arc::default(),
+            budget: None,
+            built: Time::ZERO,
             new: true,
         }
+    }
+
+    /// Requests that wait may find what they could not find before.
+    pub(super) fn wake(&self) {
+        self.queue.wake();
     }
 
     pub(super) const fn document(&self) -> &Arc<PoolDocument> {
@@ -139,6 +155,7 @@ impl PoolEntry {
         }
         self.document = document;
         self.reported = self.report();
+        self.renew_budget();
         self.affinity = self.document.session_affinity.as_ref().map(|affinity| {
             let ids = self.endpoints.keys().cloned();
             Arc::new(Affinity::new(&affinity.cookie, &self.uid, ids))
@@ -160,6 +177,10 @@ impl PoolEntry {
         }
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
+            // The tuner looks at the pool's own algorithm alone.
+            None if self.follows_load_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
+                Some(self.pool(self.tuner.balancer(), instance))
+            }
             None => {
                 // Nothing else is told of that can change without the balancer.
                 if self.document.algorithm.type_ == AlgorithmType::Auto {
@@ -170,11 +191,23 @@ impl PoolEntry {
         }
     }
 
+    /// Something was learned that should not wait for the next tick.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.state.is_urgent() && self.is_tuned()
+    }
+
+    /// Checks of these endpoints passed, which were ejected: they come back with the next tick.
+    pub(super) fn checks_passed(&mut self, endpoints: &BTreeSet<EndpointId>) {
+        for id in endpoints.iter().filter(|id| self.tuner.check_passed(id, clock::now())) {
+            tracing::info!(pool = self.document.name, endpoint = %id, "ejection ended: a check passed");
+        }
+    }
+
     /// Anything about it changes by what is learned, or with time.
     fn is_tuned(&self) -> bool {
         let document = &self.document;
         let passive = document.health_check.as_ref().is_some_and(|check| check.passive.is_some());
-        let learns = match document.algorithm.type_ {
+        let learns = |type_: AlgorithmType| match type_ {
             AlgorithmType::LeastResponseTime
             | AlgorithmType::Prequal
             | AlgorithmType::WeightedByLoad
@@ -188,29 +221,85 @@ impl PoolEntry {
             | AlgorithmType::SourceIPHash
             | AlgorithmType::ConsistentHash => false,
         };
-        learns || passive || document.slow_start.is_some()
+        learns(document.algorithm.type_)
+            || others(document).iter().copied().any(learns)
+            || passive
+            || document.slow_start.is_some()
+    }
+
+    fn follows_load_for_others(&self) -> bool {
+        others(&self.document).contains(&AlgorithmType::WeightedByLoad)
     }
 
     fn tell(&self) {
-        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = self.tuner.report();
+        let report = self.tuner.report();
+        for told in &report.endpoints {
+            if let Some(entry) = self.endpoints.get(&told.id) {
+                match told.standing {
+                    Standing::InRotation => entry.health.set_standing(health::Standing::In),
+                    Standing::Probation => entry.health.set_standing(health::Standing::Probation),
+                    Standing::Ejected { reason, .. } => {
+                        entry.health.set_standing(health::Standing::Ejected(report::word(reason)));
+                    }
+                    // Whether it is ejected besides does not matter as long as it takes nothing anyway.
+                    Standing::Absent(_) => {}
+                }
+            }
+        }
+        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
-    fn pool(&self, balancer: Balancer, instance: u32) -> Arc<Pool> {
+    fn pool(&mut self, balancer: Balancer, instance: u32) -> Arc<Pool> {
         self.tell();
+        self.built = clock::now();
         let document = &self.document;
-        let picked = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
         Arc::new(Pool {
-            picked: picked.map(|entry| Arc::clone(&entry.metrics)).collect(),
-            balancer,
+            choice: self.choice(balancer),
+            overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
-            reads_load: reads_load(&document.algorithm),
+            reads_load: reads_load(&document.algorithm) || self.follows_load_for_others(),
+            keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
+            sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
             endpoints: Arc::clone(&self.reported),
             timeouts: document.timeouts.into(),
+            bounds: document.limits.as_ref().map(|limits| Bounds::new(limits, document.proxies)),
+            queue: Arc::clone(&self.queue),
+            retry: self.retry_policy(),
+            uid: self.uid.clone(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
         })
+    }
+
+    fn choice(&self, balancer: Balancer) -> Choice {
+        let endpoints = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
+        Choice { measured: endpoints.map(|entry| Arc::clone(&entry.metrics)).collect(), balancer }
+    }
+
+    fn overrides(&self, allowed: &AlgorithmOverride) -> Overrides {
+        let own = self.document.algorithm.type_;
+        let others = allowed.allowed.iter().copied().filter(|of| *of != own).map(|of| {
+            let algorithm = (&object::Algorithm { type_: of, ..object::Algorithm::default() }).into();
+            (of, self.choice(self.tuner.balancer_with(&algorithm, clock::now())))
+        });
+        Overrides { own, others: others.collect() }
+    }
+
+    /// What was spent goes on to count as long as the rules are the same.
+    fn renew_budget(&mut self) {
+        let before = self.budget.take();
+        self.budget = self.document.retries.as_ref().map(|retries| {
+            let (budget, rate) = (retries.budget, retries.min_retry_rate);
+            let same = before.filter(|before| before.is_by(budget, rate));
+            same.unwrap_or_else(|| Arc::new(Budget::new(budget, rate)))
+        });
+    }
+
+    fn retry_policy(&self) -> Policy {
+        let retries = self.document.retries.as_ref().zip(self.budget.as_ref());
+        retries.map_or_else(Policy::default, |(retries, budget)| Policy::new(retries, Arc::clone(budget)))
     }
 
     fn spec(&self) -> PoolSpec {
@@ -270,10 +359,18 @@ fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &Endpoin
     document.backends.values().flat_map(|backend| &backend.endpoints)
 }
 
+/// What requests may name in place of the pool's algorithm.
+fn others(document: &PoolDocument) -> &[AlgorithmType] {
+    document.allow_algorithm_override.as_ref().map_or(&[], |of| &of.allowed)
+}
+
 /// Whether an algorithm goes by the load that endpoints report.
 fn reads_load(algorithm: &object::Algorithm) -> bool {
     match algorithm.type_ {
         AlgorithmType::WeightedByLoad => true,
+        AlgorithmType::Prequal => {
+            algorithm.prequal.as_ref().is_some_and(|prequal| prequal.signals == PrequalSignals::LoadReports)
+        }
         AlgorithmType::Adaptive => {
             let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
             signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))

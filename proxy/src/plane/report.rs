@@ -5,11 +5,15 @@ use std::{
     sync::PoisonError,
 };
 
-use evenkeel_api::channel::{AutoReport, EjectionReport, EndpointReport, Health, PoolReport};
+use evenkeel_api::channel::{
+    AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
+};
 use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport};
 
 use crate::{
     clock,
+    health::Change,
+    metrics::{Recent, Summary},
     snapshot::{Pool, PoolEndpoint},
 };
 
@@ -26,6 +30,7 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
         generation: pool.document.generation,
         requests: pool.metrics.responses(),
         retries: pool.metrics.retries.sum(),
+        queued: pool.queue.waiting() as u64,
         algorithm: tuned.algorithm.name().to_owned(),
         auto: tuned.auto.as_ref().map(|auto| auto_report(auto, now)),
         endpoints: endpoints.collect(),
@@ -92,6 +97,8 @@ fn endpoint_report(
         health: if unhealthy.is_none() { Health::Healthy } else { Health::Unhealthy },
         unhealthy_reason: unhealthy,
         ejection: tuned.and_then(|tuned| ejection(tuned.standing, now)),
+        recent: endpoint.metrics.recent.summary(now).map(recent),
+        history: endpoint.health.history().into_iter().map(|change| health_change(change, now)).collect(),
         response_time_ms: endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e6),
         in_flight: endpoint.state.in_flight(),
         requests: endpoint.state.requests(),
@@ -113,7 +120,24 @@ fn ejection(standing: Standing, now: Time) -> Option<EjectionReport> {
     }
 }
 
-const fn word(reason: EjectionReason) -> &'static str {
+#[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests")]
+fn recent(summary: Summary) -> RecentReport {
+    let Summary { requests, failures, quantiles_ms } = summary;
+    let quantiles = |[p50_ms, p95_ms, p99_ms]: [f64; 3]| Quantiles { p50_ms, p95_ms, p99_ms };
+    RecentReport {
+        seconds: Recent::SPAN.as_secs(),
+        requests,
+        failures,
+        success_rate: 1.0 - failures as f64 / requests as f64,
+        response_time: quantiles_ms.map(quantiles),
+    }
+}
+
+fn health_change(change: Change, now: Time) -> HealthChange {
+    HealthChange { seconds_ago: now.since(change.at).as_secs(), to: change.to, reason: change.reason }
+}
+
+pub(super) const fn word(reason: EjectionReason) -> &'static str {
     match reason {
         EjectionReason::Consecutive5xx => "Consecutive5xx",
         EjectionReason::ConsecutiveGatewayErrors => "ConsecutiveGatewayErrors",

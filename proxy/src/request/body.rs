@@ -23,6 +23,7 @@ use super::{
     account::Account,
     error::Cause,
     headers::{self, Named},
+    queue::Place,
 };
 use crate::{
     clock,
@@ -30,7 +31,7 @@ use crate::{
     endpoint::{connect::Sender, connections::Connections},
     limits,
 };
-use evenkeel_balance::{Guard, Outcome, Status, orca::LoadReport};
+use evenkeel_balance::{Outcome, Status, orca::LoadReport};
 
 /// Nothing came for so long.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,10 @@ impl RequestBody {
             named,
         });
         Self { stream }
+    }
+
+    pub(super) const fn empty() -> Self {
+        Self { stream: None }
     }
 
     /// How the body gets on, if there is one.
@@ -196,7 +201,7 @@ enum End {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) address: std::net::SocketAddr,
-    pub(crate) guard: Guard,
+    pub(crate) place: Place,
     pub(crate) connections: Arc<Connections>,
     pub(crate) status: StatusCode,
     /// From the sending of the request to the head of the response.
@@ -209,10 +214,10 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Says how it ended.
-    fn ended(&mut self, status: Status) {
+    pub(super) fn ended(&mut self, status: Status) {
         let outcome = Outcome::new(status, clock::now(), self.latency);
         let (retry_after, load) = (self.retry_after, self.load.take());
-        self.guard.set_outcome(Outcome { retry_after, load, ..outcome });
+        self.place.guard.set_outcome(Outcome { retry_after, load, ..outcome });
     }
 }
 

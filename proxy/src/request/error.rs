@@ -20,6 +20,8 @@ pub(crate) enum RequestError {
     Connect,
     #[error("TRACE is not answered by this proxy, and Max-Forwards lets it go no further")]
     TraceEnds,
+    #[error("the request names an algorithm that its pool does not allow; it allows {}", .0.join(", "))]
+    AlgorithmNotAllowed(Vec<&'static str>),
     #[error("no pool has this host name")]
     UnknownHost,
     #[error("the pool of this port is gone")]
@@ -32,6 +34,12 @@ pub(crate) enum RequestError {
     ClientBroken(#[source] Cause),
     #[error("no endpoint takes requests: none is there, ready and healthy")]
     NoEndpoint,
+    #[error("every endpoint has as many requests as the pool's limits allow, and there is no queue")]
+    EndpointsFull,
+    #[error("every endpoint has as many requests as the pool's limits allow, and {size} wait already")]
+    QueueFull { size: usize },
+    #[error("no endpoint had room within {} ms", .0.as_millis())]
+    QueueTimeout(Duration),
     #[error("no connection to endpoint {address}")]
     ConnectFailed { address: SocketAddr, source: io::Error },
     #[error("no connection to endpoint {address} within {} ms", after.as_millis())]
@@ -81,10 +89,16 @@ impl RequestError {
             | Self::TargetTooLong { .. }
             | Self::Connect
             | Self::TraceEnds
+            | Self::AlgorithmNotAllowed(_)
             | Self::UnknownHost
             | Self::ClientStalled(_)
             | Self::ClientBroken(_) => Origin::Client,
-            Self::ListenerClosed | Self::Loop | Self::NoEndpoint => Origin::Proxy,
+            Self::ListenerClosed
+            | Self::Loop
+            | Self::NoEndpoint
+            | Self::EndpointsFull
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout(_) => Origin::Proxy,
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::NotSent { .. }
@@ -99,7 +113,7 @@ impl RequestError {
     pub(crate) const fn retry(&self) -> Retry {
         match self {
             Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::NotSent { .. } => Retry::Safe,
-            Self::EndpointClosed { .. } => Retry::IfIdempotent,
+            Self::EndpointClosed { .. } | Self::EndpointTimeout { .. } => Retry::IfIdempotent,
             _ => Retry::Never,
         }
     }

@@ -31,6 +31,19 @@ impl Parcel {
         head.extensions.clear();
         Self(Request::from_parts(head, body))
     }
+
+    /// The same once more, if it may be sent twice: its method is idempotent, and it has no body.
+    pub(crate) fn copy(&self) -> Option<Box<Self>> {
+        if !self.0.method().is_idempotent() || self.0.body().upload().is_some() {
+            return None;
+        }
+        let mut copy = Request::new(RequestBody::empty());
+        copy.method_mut().clone_from(self.0.method());
+        copy.uri_mut().clone_from(self.0.uri());
+        copy.headers_mut().clone_from(self.0.headers());
+        *copy.version_mut() = self.0.version();
+        Some(Box::new(Self(copy)))
+    }
 }
 
 /// An attempt that came to nothing.

@@ -49,7 +49,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]>
     })
 }
 
-fn query<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn query<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 

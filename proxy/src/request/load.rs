@@ -10,16 +10,24 @@ use crate::metrics::PoolMetrics;
 const TEXT: HeaderName = HeaderName::from_static(orca::HEADER);
 const BINARY: HeaderName = HeaderName::from_static(orca::HEADER_BINARY);
 
-/// Takes the report out of a response: it is for us, and tells clients what is none of their business. One that is not in
-/// order counts as none, and is counted.
-pub(crate) fn take(headers: &mut HeaderMap, metrics: &PoolMetrics) -> Option<Box<LoadReport>> {
-    let (text, binary) = (headers.remove(&TEXT), headers.remove(&BINARY));
-    let parsed = match (&text, &binary) {
-        (None, None) => return None,
-        (Some(text), None) => LoadReport::parse(text.as_bytes()),
-        (None, Some(binary)) => LoadReport::parse_binary_header(binary.as_bytes()),
-        (Some(_), Some(_)) => Err(orca::OrcaError::Duplicate),
-    };
+/// The report of a response, if there is one, whether it is in order or not.
+pub(crate) fn read(headers: &HeaderMap) -> Option<Result<LoadReport, orca::OrcaError>> {
+    match (headers.get(&TEXT), headers.get(&BINARY)) {
+        (None, None) => None,
+        (Some(text), None) => Some(LoadReport::parse(text.as_bytes())),
+        (None, Some(binary)) => Some(LoadReport::parse_binary_header(binary.as_bytes())),
+        (Some(_), Some(_)) => Some(Err(orca::OrcaError::Duplicate)),
+    }
+}
+
+/// Takes the report of a response, and out of it unless clients are to have it: it tells them what is none of their business. One
+/// that is not in order counts as none, and is counted.
+pub(crate) fn take(headers: &mut HeaderMap, keep: bool, metrics: &PoolMetrics) -> Option<Box<LoadReport>> {
+    let parsed = read(headers)?;
+    if !keep {
+        headers.remove(&TEXT);
+        headers.remove(&BINARY);
+    }
     metrics.load_reports.add(parsed.is_ok());
     match parsed {
         Ok(report) => Some(Box::new(report)),
@@ -50,11 +58,11 @@ mod tests {
     fn a_report_is_taken_out_and_a_bad_one_counts_as_none() {
         let metrics = PoolMetrics::new();
         let mut good = headers(&[("endpoint-load-metrics", "TEXT cpu_utilization=0.3"), ("x-a", "1")]);
-        assert_eq!(take(&mut good, &metrics).unwrap().cpu_utilization, Some(0.3));
+        assert_eq!(take(&mut good, false, &metrics).unwrap().cpu_utilization, Some(0.3));
         assert_eq!(good.len(), 1);
         let mut bad = headers(&[("endpoint-load-metrics", "TEXT cpu_utilization=NaN")]);
-        assert_eq!((take(&mut bad, &metrics), bad.len()), (None, 0));
-        assert_eq!(take(&mut headers(&[]), &metrics), None);
+        assert_eq!((take(&mut bad, false, &metrics), bad.len()), (None, 0));
+        assert_eq!(take(&mut headers(&[]), false, &metrics), None);
         assert_eq!(metrics.load_reports.all(), [("invalid", 1), ("taken", 1)].into());
     }
 

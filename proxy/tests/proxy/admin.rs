@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use evenkeel_proxy::{Proxy, admin};
+use evenkeel_proxy::{Proxy, admin, explain::Explanation};
+use serde_json::json;
 
 use crate::common::{
     client::{self, Response},
     endpoint::{OK, canned},
-    report, serving, until,
+    report, serving, serving_as, until,
 };
 
 async fn probed(proxy: Proxy) -> (Arc<Proxy>, SocketAddr) {
@@ -84,4 +85,59 @@ async fn endpoints_beyond_the_cap_have_no_series_of_their_own() {
     crate::common::activate(&proxy, &[]).await;
     crate::common::activate(&proxy, &[("a", &rest)]).await;
     assert_eq!(count(&crate::common::metrics(&proxy).await), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pick_is_explained_and_nothing_is_counted() {
+    let endpoints = [canned(OK).await, canned(OK).await, canned(OK).await];
+    let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+    let (proxy, clients) = serving_as(&addresses, |pool| {
+        let keys = json!([{"type": "Header", "name": "x-user"}]);
+        let of = json!({"type": "ConsistentHash", "consistentHash": {"keys": keys}});
+        pool.algorithm = serde_json::from_value(of).unwrap();
+        pool.allow_algorithm_override =
+            Some(serde_json::from_value(json!({"allowed": ["LeastRequest"]})).unwrap());
+    })
+    .await;
+    let proxy = Arc::new(proxy);
+    let listener = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(admin::serve_explanations(Arc::clone(&proxy), listener));
+    let explained = async |query: &str| {
+        let response = get(address, &format!("/explain?pool=shop/checkout{query}")).await;
+        assert_eq!((response.status(), response.field("content-type")), (200, vec!["application/json"]));
+        serde_json::from_str::<Explanation>(&response.body).unwrap()
+    };
+    for user in ["ann", "bob", "eve", "joe"] {
+        let told = explained(&format!("&header=x-user:{user}")).await;
+        assert_eq!((told.algorithm.as_str(), told.key.as_deref()), ("ConsistentHash", Some(user)));
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nx-user: {user}\r\n\r\n");
+        let before = report(&proxy, "a");
+        client::ask(clients, request).await;
+        let after = report(&proxy, "a");
+        let took = after.endpoints.iter().find(|(id, of)| of.requests > before.endpoints[*id].requests);
+        assert_eq!(took.map(|(id, _)| id), told.picked.as_ref(), "{told:?}");
+    }
+    let told = explained("").await;
+    assert_eq!(told.fallbacks, ["the request has no key: a draw by weight"]);
+    let told = explained("&algo=LeastRequest").await;
+    assert_eq!(told.algorithm, "LeastRequest");
+    assert!(
+        told.candidates.iter().all(|of| of.score.as_ref().is_some_and(|score| score.value == 1.0)),
+        "{told:?}"
+    );
+    assert_eq!(told.candidates.iter().filter(|of| of.fate == "Picked").count(), 1);
+    assert_eq!(told.candidates.iter().filter(|of| of.why == "another one scored better").count(), 2);
+    assert_eq!(report(&proxy, "a").endpoints.values().map(|of| of.requests).sum::<u64>(), 4);
+
+    for (path, status, expect) in [
+        ("/explain?pool=shop/other", 404, "this proxy has no pool shop/other"),
+        ("/explain", 400, "name a pool"),
+        ("/explain?pool=shop/checkout&algo=Prequal", 400, "such a request is refused: algorithm_not_allowed"),
+        ("/metrics", 404, "there is /explain"),
+    ] {
+        let response = get(address, path).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert!(response.body.starts_with(expect), "{path}: {response:?}");
+    }
 }

@@ -129,6 +129,7 @@ async fn the_program_drains_at_sigterm_and_exits_well() {
         .args(["--threads=1", "--bind=127.0.0.1", "--drain-accept=100ms", "--drain-grace=5s"])
         .arg(format!("--shared-port={shared}"))
         .arg(format!("--health-bind=127.0.0.1:{health}"))
+        .arg("--admin=127.0.0.1:0")
         .args(["--config-listen=127.0.0.1:0".into(), flag("tls", &folder), flag("state", &folder)])
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -150,7 +151,7 @@ async fn the_program_drains_at_sigterm_and_exits_well() {
 async fn a_port_in_use_is_one_line_that_says_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel-proxy"))
-        .args(["--bind=127.0.0.1", "--health-bind=127.0.0.1:0"])
+        .args(["--bind=127.0.0.1", "--health-bind=127.0.0.1:0", "--admin=127.0.0.1:0"])
         .arg(format!("--shared-port={}", taken.local_addr().unwrap().port()))
         .output()
         .await

@@ -7,8 +7,8 @@ use std::{
 
 use evenkeel_api::{
     Duration,
-    channel::{EndpointReport, Health, PoolDocument},
-    object::{ActiveHealthCheck, ActiveHealthCheckType, HealthCheck, HttpHealthCheck},
+    channel::{EndpointReport, Health, HealthState, PoolDocument},
+    object::{ActiveHealthCheck, ActiveHealthCheckType, HealthCheck, HttpHealthCheck, PassiveHealthCheck},
 };
 use evenkeel_demo::{Behaviour, Health as Said, Running};
 use evenkeel_proxy::{Origin, Proxy};
@@ -18,7 +18,7 @@ use crate::common::{
     activate, at,
     client::{self, Client, GET, fields},
     endpoint::{OK, canned, endpoint, refusing},
-    free_port, pool, pools, proxy, report, serving_as, until, until_metric,
+    free_port, pool, pools, proxy, report, serving_as, until, until_async, until_metric,
 };
 
 fn http_check(path: &str) -> ActiveHealthCheck {
@@ -83,6 +83,9 @@ async fn an_endpoint_that_hangs_its_check_leaves_and_returns() {
     demo.endpoint().set(Behaviour::default());
     until_health(&proxy, demo.addr(), Health::Healthy).await;
     assert_eq!(of(&proxy, demo.addr()).unhealthy_reason, None);
+    let history: Vec<_> = of(&proxy, demo.addr()).history.into_iter().map(|it| (it.to, it.reason)).collect();
+    let reason = Some("no answer within 200 ms".to_owned());
+    assert_eq!(history, [(HealthState::Healthy, None), (HealthState::Unhealthy, reason)]);
     until_metric(&proxy, &up(1)).await;
     for _ in 0..10 {
         assert_eq!(client.ask(GET).await.status(), 200);
@@ -206,4 +209,65 @@ async fn a_controller_vouches_for_endpoints_from_disk() {
     assert_eq!(of(&proxy, refused).health, Health::Unhealthy);
     activate(&proxy, &[("a", &unchecked)]).await;
     assert_eq!(of(&proxy, refused).health, Health::Healthy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_passes_ends_an_ejection() {
+    let good = canned(OK).await;
+    // It answers its checks, and nothing else.
+    let bad = endpoint(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            let check = request.starts_with("GET /health ");
+            wire.send(if check { OK } else { "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n" }).await;
+        }
+    })
+    .await;
+    let interval = Duration::from_millis(200);
+    let mut check = by(ActiveHealthCheck { interval, ..http_check("/health") });
+    let never_by_time = Duration::from_secs(600);
+    check.as_mut().unwrap().passive = Some(PassiveHealthCheck {
+        consecutive_5xx: 3,
+        base_ejection_time: never_by_time,
+        max_ejection_time: never_by_time,
+        ..PassiveHealthCheck::default()
+    });
+    let (proxy, address) =
+        serving_as(&[good.address, bad.address], |pool| pool.health_check = check.clone()).await;
+    let mut client = Client::connect(address).await;
+    for _ in 0..2 {
+        let before = of(&proxy, bad.address).failures;
+        until_async("its ejection", async || {
+            client.ask(GET).await;
+            of(&proxy, bad.address).is_ejected()
+        })
+        .await;
+        assert!(of(&proxy, bad.address).failures >= before + 3);
+        let latest = of(&proxy, bad.address).history.remove(0);
+        assert_eq!((latest.to, latest.reason.as_deref()), (HealthState::Ejected, Some("Consecutive5xx")));
+        until("its return, by a check: its time has not come", || !of(&proxy, bad.address).is_ejected())
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_endpoint_did_lately_is_told() {
+    let demo = Running::start("one".parse().unwrap(), Behaviour::default()).await.unwrap();
+    let broken = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;
+    let (_held, refused) = refusing();
+    let (proxy, address) = serving_as(&[demo.addr(), broken.address, refused], |_| {}).await;
+    assert_eq!(of(&proxy, demo.addr()).recent, None);
+    let mut client = Client::connect(address).await;
+    for _ in 0..60 {
+        client.ask(GET).await;
+    }
+    let recent = |endpoint| of(&proxy, endpoint).recent.unwrap();
+    let (good, bad, none) = (recent(demo.addr()), recent(broken.address), recent(refused));
+    assert!(good.requests >= 20 && good.failures == 0 && good.success_rate == 1.0, "{good:?}");
+    let times = good.response_time.unwrap();
+    assert!(0.0 < times.p50_ms && times.p50_ms <= times.p95_ms && times.p95_ms <= times.p99_ms, "{times:?}");
+    assert!(
+        bad.failures == bad.requests && bad.success_rate == 0.0 && bad.response_time.is_some(),
+        "{bad:?}"
+    );
+    assert!(none.failures == none.requests && none.requests > 0 && none.response_time.is_none(), "{none:?}");
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use evenkeel_api::channel::{MAX_SNAPSHOT_BYTES, MERGE_PATCH, POOLS_PATH, SNAPSHOT_PATH};
+use evenkeel_api::channel::{MAX_SNAPSHOT_BYTES, MERGE_PATCH, POOLS_PATH, PoolsReport, SNAPSHOT_PATH};
 use evenkeel_conformance::{Plane, control, pool, proxy, snapshot};
 use evenkeel_proxy::control::Control;
 use evenkeel_tls::Role;
@@ -185,4 +185,31 @@ async fn patches(it: &mut Conformance) {
     it.check(patch(&after.hash, &json!({"epoch": 2, "revision": 5, "hash": "0", "pools": {}})), 412).await;
     let large = Bytes::from(vec![b' '; MAX_SNAPSHOT_BYTES + 1]);
     it.check(Ask { body: large, valid: false, ..ask }, 413).await;
+}
+
+/// The data plane of these tests has no endpoints; here is one of which everything is told.
+#[test]
+fn a_full_report_is_as_the_document_says() {
+    let recent = json!({"seconds": 60, "requests": 3, "failures": 1, "successRate": 0.5,
+        "responseTime": {"p50Ms": 1.0, "p95Ms": 2.0, "p99Ms": 3.5}});
+    let endpoint = json!({
+        "address": "10.0.0.1:80", "backend": "all", "pod": "web-1", "weight": 1, "effectiveWeight": 0.5, "draining": true,
+        "health": "unhealthy", "unhealthyReason": "timed out",
+        "ejection": {"secondsAgo": 1, "secondsLeft": 2, "reason": "Consecutive5xx"}, "responseTimeMs": 1.5, "recent": recent,
+        "history": [{"secondsAgo": 1, "to": "Ejected", "reason": "Consecutive5xx"}], "inFlight": 1, "requests": 3, "failures": 1,
+    });
+    let pool = json!({
+        "namespace": "shop", "name": "web", "generation": 1, "requests": 3, "retries": 1, "queued": 2, "algorithm": "Auto",
+        "auto": {"secondsAgo": 1, "reason": "why", "spread": 0.1, "reporting": 1.0, "scores": {"Random": 1.0}},
+        "panicking": ["all"], "endpoints": {"10.0.0.1:80": endpoint},
+    });
+    let report = json!({"epoch": 1, "revision": 1, "hash": "", "pools": {"a": pool}});
+    let parsed: PoolsReport = serde_json::from_value(report.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&parsed).unwrap(), report);
+    let it = Conformance::new();
+    let schema = json!({"$ref": "#/components/schemas/PoolsReport"});
+    it.is_valid(&schema, &report).unwrap();
+    let mut wrong = report;
+    wrong["pools"]["a"]["endpoints"]["10.0.0.1:80"]["recent"]["successRate"] = json!("all");
+    it.is_valid(&schema, &wrong).unwrap_err();
 }

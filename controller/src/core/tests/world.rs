@@ -259,6 +259,8 @@ pub(super) fn report(version: &Published) -> PoolsReport {
                     effective_weight: 1.0,
                     ejection: None,
                     response_time_ms: None,
+                    recent: None,
+                    history: Vec::new(),
                     in_flight: 0,
                     requests: 0,
                     failures: 0,

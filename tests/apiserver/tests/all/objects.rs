@@ -79,12 +79,22 @@ async fn sibling_and_nested_defaults() {
     let mut object = pool("checkout");
     object["spec"]["algorithm"] = json!({"type": "PowerOfTwoChoices", "powerOfTwoChoices": {}});
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
+    object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
+    object["spec"]["retries"] = json!({});
+    object["spec"]["loadReports"] = json!({});
+    object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
     assert_eq!(spec["algorithm"]["powerOfTwoChoices"]["choices"], 2);
     let active = &spec["healthCheck"]["active"];
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
+    assert_eq!(spec["loadReports"], json!({"keepHeader": false}));
+    let retries = &spec["retries"];
+    assert_eq!((&retries["attempts"], &retries["on"]), (&json!(1), &json!(["NotSent", "Closed"])));
+    assert_eq!(retries["budget"], json!({"percent": 20, "interval": "10s"}));
+    assert_eq!(retries["minRetryRate"], json!({"count": 10, "interval": "1s"}));
+    assert_eq!(spec["limits"]["queue"], json!({"size": 1000, "timeout": "1s"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,6 +202,18 @@ async fn rules(bad: &mut Refusals) {
     .await;
     let tcp = json!({"type": "TCP", "http": {"path": "/"}});
     bad.check("/spec/healthCheck/active", tcp, &["spec.healthCheck.active.http", "needs type HTTP"]).await;
+    let auto = json!({"allowed": ["Random", "Auto"]});
+    bad.check("/spec/allowAlgorithmOverride", auto, &["spec.allowAlgorithmOverride.allowed", "only where"])
+        .await;
+    let slow = json!({"perEndpoint": {"concurrentRequests": 1}, "queue": {"timeout": "2m"}});
+    bad.check("/spec/limits", slow, &["spec.limits.queue.timeout", "1ms to 1m"]).await;
+    bad.check("/spec/limits", json!({"perEndpoint": {"concurrentRequests": 0}}), &["concurrentRequests"])
+        .await;
+    bad.check("/spec/retries", json!({"codes": [200]}), &["spec.retries.codes[0]"]).await;
+    let often = json!({"minRetryRate": {"interval": "1ms"}});
+    bad.check("/spec/retries", often, &["spec.retries.minRetryRate.interval", "100ms to 1h"]).await;
+    let unasked = json!({"type": "Prequal", "prequal": {"signals": "Probes"}});
+    bad.check("/spec/algorithm", unasked, &["spec.algorithm.prequal.probe", "needs probe"]).await;
 }
 
 async fn algorithms(bad: &mut Refusals) {

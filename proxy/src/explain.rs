@@ -1,0 +1,346 @@
+//! What would become of a request: which endpoint it would get, with which scores, and why each of the others was passed over.
+//! Nothing is sent and nothing is counted; where chance or a turn decides, it is what the next such request may get.
+
+use std::{net::IpAddr, sync::Arc};
+
+use evenkeel_balance::{
+    self as balance, Absence, Algorithm, Balancer, EndpointId, Fallback, Fate, Key, Query,
+};
+use http::{Method, Request, request};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock,
+    proxy::Proxy,
+    request::{Wish, error::RequestError, headers::Host},
+    respond,
+    snapshot::Pool,
+};
+
+/// A request that might come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Namespace of the pool.
+    pub namespace: String,
+    /// Name of the pool.
+    pub name: String,
+    /// Method.
+    pub method: Method,
+    /// Path, and query if any.
+    pub path: String,
+    /// Host.
+    pub host: String,
+    /// Address of the client.
+    pub client: IpAddr,
+    /// Other fields.
+    pub headers: Vec<(String, String)>,
+    /// The algorithm that it names; stands for `x-evenkeel-algorithm`.
+    pub algorithm: Option<String>,
+}
+
+/// What would become of it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Namespace and name of the pool.
+    pub pool: String,
+    /// Generation of the pool that is in use.
+    pub generation: i64,
+    /// The algorithm that decides.
+    pub algorithm: String,
+    /// The key that is hashed, if the algorithm is by key and the request has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Identity of the endpoint that has the request's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Identity of the endpoint that would get it; absent if none would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked: Option<String>,
+    /// Simpler ways that were taken because something was missing, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// All endpoints, those in rotation first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// An endpoint that might have got the request.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// Identity.
+    pub id: String,
+    /// Address and port.
+    pub address: String,
+    /// Name of the pod, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Key of its backend.
+    pub backend: String,
+    /// Weight as configured.
+    pub weight: u32,
+    /// Weight with all that adapts it; 0 out of rotation.
+    pub effective_weight: f64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Smoothed response time in milliseconds, as far as it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_time_ms: Option<f64>,
+    /// What the algorithm compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Score>,
+    /// What became of it, as a word.
+    pub fate: String,
+    /// The same as a sentence.
+    pub why: String,
+}
+
+/// What an algorithm compared: the lowest takes the request.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Score {
+    /// `Cost`; of Prequal `Cold` (the latency in milliseconds), which goes before `Hot` (requests in flight); `Full` by bounded
+    /// load (requests in flight).
+    pub kind: String,
+    /// The figure.
+    pub value: f64,
+    /// How much it may be at most, if it is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// No such pool.
+    #[error("this proxy has no pool {0}")]
+    NoPool(String),
+    /// No request could be like that.
+    #[error("{0}")]
+    NoRequest(String),
+    /// Such a request would be refused.
+    #[error("such a request is refused: {reason}: {message}")]
+    Refused {
+        /// The word in `x-evenkeel-reason`.
+        reason: &'static str,
+        /// In words.
+        message: String,
+    },
+}
+
+impl From<RequestError> for ExplainError {
+    fn from(error: RequestError) -> Self {
+        Self::Refused { reason: respond::reason(&error), message: error.to_string() }
+    }
+}
+
+impl Question {
+    /// Reads the query of a URL: `pool=NAMESPACE/NAME`, and as wanted `method`, `path`, `host`, `client`, `algo`, and any
+    /// number of `header=NAME:VALUE`.
+    ///
+    /// # Errors
+    /// If no request could be like that.
+    pub fn parse(query: &str) -> Result<Self, ExplainError> {
+        let wrong = |what: String| ExplainError::NoRequest(what);
+        let mut pool = None;
+        let mut question = Self {
+            namespace: String::new(),
+            name: String::new(),
+            method: Method::GET,
+            path: "/".to_owned(),
+            host: "localhost".to_owned(),
+            client: IpAddr::from([127, 0, 0, 1]),
+            headers: Vec::new(),
+            algorithm: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            match &*name {
+                "pool" => pool = Some(value),
+                "method" => {
+                    let method = value.parse().ok();
+                    question.method = method.ok_or_else(|| wrong(format!("{value:?} is no method")))?;
+                }
+                "path" => question.path = value,
+                "host" => question.host = value,
+                "client" => {
+                    let client = value.parse().ok();
+                    question.client = client.ok_or_else(|| wrong(format!("{value:?} is no IP address")))?;
+                }
+                "header" => {
+                    let header = value
+                        .split_once(':')
+                        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+                    question
+                        .headers
+                        .push(header.ok_or_else(|| wrong(format!("{value:?} is not NAME:VALUE")))?);
+                }
+                "algo" => question.algorithm = Some(value),
+                other => {
+                    return Err(wrong(format!(
+                        "{other:?} is unknown; there are pool, method, path, host, client, header and algo"
+                    )));
+                }
+            }
+        }
+        let pool = pool.as_deref().and_then(|pool| pool.split_once('/'));
+        let (namespace, name) = pool.ok_or_else(|| wrong("name a pool: pool=NAMESPACE/NAME".to_owned()))?;
+        (question.namespace, question.name) = (namespace.to_owned(), name.to_owned());
+        Ok(question)
+    }
+
+    /// The same as a query of a URL.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("pool", &format!("{}/{}", self.namespace, self.name));
+        query.append_pair("method", self.method.as_str()).append_pair("path", &self.path);
+        query.append_pair("host", &self.host).append_pair("client", &self.client.to_string());
+        for (name, value) in &self.headers {
+            query.append_pair("header", &format!("{name}:{value}"));
+        }
+        if let Some(algorithm) = &self.algorithm {
+            query.append_pair("algo", algorithm);
+        }
+        query.finish()
+    }
+
+    fn head(&self) -> Result<request::Parts, ExplainError> {
+        let mut request =
+            Request::builder().method(self.method.clone()).uri(&self.path).header("host", &self.host);
+        let algorithm = self.algorithm.as_ref().map(|name| ("x-evenkeel-algorithm", name.as_str()));
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in headers.chain(algorithm) {
+            request = request.header(name, value);
+        }
+        match request.body(()) {
+            Ok(request) => Ok(request.into_parts().0),
+            Err(error) => Err(ExplainError::NoRequest(format!("no request could be like that: {error}"))),
+        }
+    }
+}
+
+/// What would become of a request. O(n).
+///
+/// # Errors
+/// If there is no such pool, or the request would be refused.
+pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, ExplainError> {
+    let snapshot = proxy.shared().snapshot.load();
+    let is_it = |pool: &&Arc<Pool>| {
+        pool.document.namespace == question.namespace && pool.document.name == question.name
+    };
+    let name = format!("{}/{}", question.namespace, question.name);
+    let pool = snapshot.pools.values().find(is_it).ok_or_else(|| ExplainError::NoPool(name.clone()))?;
+    let mut head = question.head()?;
+    let host = Host::of(&head.uri, head.version, &head.headers)?;
+    let wish = Wish::of(pool, &mut head, &host, question.client)?;
+    let balancer = &pool.choice(wish.algorithm).balancer;
+    let query = Query {
+        client: Some(question.client),
+        key: wish.key.as_deref().map(Key::Bytes),
+        affinity: wish.session.as_ref().map(EndpointId::as_str),
+        max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
+        ..Query::at(clock::now(), 0)
+    };
+    let explained = balancer.explain(&query, &mut rand::rng());
+    let key = wish.key.as_ref().filter(|_| matches!(explained.algorithm, Algorithm::ConsistentHash(_)));
+    Ok(Explanation {
+        pool: name,
+        generation: pool.document.generation,
+        algorithm: explained.algorithm.name().to_owned(),
+        key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
+        session: wish.session.map(|id| id.as_str().to_owned()),
+        picked: explained.picked.and_then(|index| id(balancer, index)),
+        fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
+        candidates: explained.candidates.iter().map(|of| candidate(pool, of)).collect(),
+    })
+}
+
+fn id(balancer: &Balancer, index: usize) -> Option<String> {
+    Some(balancer.endpoints().nth(index)?.id.as_str().to_owned())
+}
+
+fn candidate(pool: &Pool, of: &balance::Candidate) -> Candidate {
+    let known = pool.endpoints.iter().find(|endpoint| endpoint.id == of.id.as_str());
+    let (fate, why) = fate(of.fate);
+    Candidate {
+        id: of.id.as_str().to_owned(),
+        address: known.map(|known| known.address.to_string()).unwrap_or_default(),
+        pod: known.and_then(|known| known.pod.clone()),
+        backend: of.backend.clone(),
+        weight: of.weight,
+        effective_weight: of.effective_weight,
+        in_flight: of.in_flight,
+        response_time_ms: of.response_time_nanos.map(|nanos| nanos / 1e6),
+        score: of.score.map(score),
+        fate: fate.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+fn score(score: balance::Score) -> Score {
+    let of = |kind: &str, value, limit| Score { kind: kind.to_owned(), value, limit };
+    match score {
+        balance::Score::Cost(cost) => of("Cost", cost, None),
+        balance::Score::Cold(nanos) => of("Cold", nanos / 1e6, None),
+        balance::Score::Hot(in_flight) => of("Hot", in_flight, None),
+        balance::Score::Full(in_flight, room) => of("Full", in_flight, Some(room)),
+    }
+}
+
+const fn fate(fate: Fate) -> (&'static str, &'static str) {
+    match fate {
+        Fate::Picked => ("Picked", "the algorithm's choice"),
+        Fate::PickedForSession => ("PickedForSession", "the session is here"),
+        Fate::ScoredWorse => ("ScoredWorse", "another one scored better"),
+        Fate::Full => ("Full", "it has as many requests in flight as it may"),
+        Fate::NotItsTurn => ("NotItsTurn", "it was not drawn, it was not its turn, or the key is another's"),
+        Fate::OtherSet => ("OtherSet", "it was the turn of another backend, or of a nearer zone"),
+        Fate::Tried => ("Tried", "the request has been there before"),
+        Fate::OnTrial => ("OnTrial", "one request is on trial there after an ejection"),
+        Fate::Absent(Absence::Unhealthy) => ("Unhealthy", "checks say that it does not work"),
+        Fate::Absent(Absence::Ejected) => ("Ejected", "it answered requests badly"),
+        Fate::Absent(Absence::Draining) => ("Draining", "its weight, or its backend's, is 0"),
+        Fate::Absent(Absence::Terminating) => ("Terminating", "it terminates, and others do not"),
+    }
+}
+
+const fn fallback(why: Fallback) -> &'static str {
+    match why {
+        Fallback::NoKey => "the request has no key: a draw by weight",
+        Fallback::FewAnswers => "fewer than two samples: a draw by weight",
+        Fallback::AllDrawnExcluded => "all that were drawn were excluded: the next in order",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_read_as_it_is_written() {
+        let query = "pool=shop/checkout&path=/cart%3Fa=1%26b=2&header=x-user:ann&header=Cookie:+a=b&algo=Random&client=192.0.2.1";
+        let question = Question::parse(query).unwrap();
+        assert_eq!((question.namespace.as_str(), question.name.as_str()), ("shop", "checkout"));
+        assert_eq!(question.path, "/cart?a=1&b=2");
+        assert_eq!(question.headers[1], ("Cookie".to_owned(), "a=b".to_owned()));
+        assert_eq!(Question::parse(&question.to_query()).unwrap(), question);
+        assert_eq!(question.head().unwrap().headers["x-evenkeel-algorithm"], "Random");
+    }
+
+    #[test]
+    fn what_is_no_request_is_told() {
+        for (query, expect) in [
+            ("", "name a pool"),
+            ("pool=checkout", "name a pool"),
+            ("pool=a/b&client=here", "\"here\" is no IP address"),
+            ("pool=a/b&header=x", "\"x\" is not NAME:VALUE"),
+            ("pool=a/b&user=x", "\"user\" is unknown"),
+        ] {
+            let told = Question::parse(query).unwrap_err().to_string();
+            assert!(told.starts_with(expect), "{query}: {told}");
+        }
+        let bad = Question::parse("pool=a/b&path=no path").unwrap();
+        assert!(bad.head().unwrap_err().to_string().starts_with("no request could be"));
+    }
+}

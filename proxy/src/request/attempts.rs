@@ -1,0 +1,221 @@
+//! A request's way to an endpoint: a place there, for which it may have to wait, and another endpoint if the first is of no use.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
+use http::StatusCode;
+use http_body::Body as _;
+use smallvec::SmallVec;
+
+use super::{
+    Wish,
+    body::Exchange,
+    error::{Origin, RequestError},
+    forward::{self, Answer, Failed, Parcel},
+    load,
+    queue::{Place, Refusal},
+    sampling,
+};
+use crate::{clock, connection::Connection, respond, snapshot::Pool};
+
+/// A request that looks for an endpoint.
+struct Search<'a> {
+    connection: &'a Connection,
+    wish: &'a Wish,
+    /// As of the snapshot that the request came with; while it waits, of the newest.
+    pool: Arc<Pool>,
+    /// Endpoints that it has been sent to, by `Pick::index`.
+    tried: SmallVec<[usize; 4]>,
+    retries: usize,
+}
+
+/// A place at an endpoint.
+struct Found {
+    address: SocketAddr,
+    index: usize,
+    place: Place,
+}
+
+/// Sends a request to an endpoint, and to others as far as its pool has them tried.
+pub(super) async fn attempts(
+    connection: &Connection,
+    pool: &Arc<Pool>,
+    wish: &Wish,
+    parcel: Box<Parcel>,
+) -> Result<(Answer, Exchange), RequestError> {
+    let (tried, retries) = (SmallVec::new(), 0);
+    let mut search = Search { connection, wish, pool: Arc::clone(pool), tried, retries };
+    if let Some(algorithm) = wish.algorithm {
+        pool.metrics.overrides.add(algorithm.as_str());
+    }
+    pool.retry.requested(clock::now());
+    sampling::ask(&connection.worker, pool);
+    let result = search.run(parcel).await;
+    if search.retries > 0 {
+        let answered = result.as_ref().is_ok_and(|(_, exchange)| !search.pool.retry.refuses(exchange.status));
+        pool.metrics.retried.add(if answered { "answered" } else { "failed" });
+    }
+    result
+}
+
+impl Search<'_> {
+    async fn run(&mut self, mut parcel: Box<Parcel>) -> Result<(Answer, Exchange), RequestError> {
+        let mut found = self.first().await?;
+        let connections = &self.connection.worker.endpoints;
+        loop {
+            let spare = if self.pool.retry.keeps(self.retries) { parcel.copy() } else { None };
+            let (address, sent) = (found.address, Instant::now());
+            self.tried.push(found.index);
+            match forward::send(connections, address, self.pool.timeouts, parcel).await {
+                Ok(answer) => {
+                    let refused = self.pool.retry.refuses(answer.response.status());
+                    let Some((again, another)) = self.another(spare.filter(|_| refused)) else {
+                        return self.answered(found, answer, sent);
+                    };
+                    self.retried("status", &another);
+                    self.give_up(found, answer, sent);
+                    (parcel, found) = (again, another);
+                }
+                Err(Failed { error, parcel: unsent }) => {
+                    if error.origin() == Origin::Endpoint {
+                        let now = clock::now();
+                        found.place.guard.set_outcome(Outcome::new(Status::Failed, now, sent.elapsed()));
+                        self.pool.choice(self.wish.algorithm).measured[found.index].recent.failed(now);
+                    }
+                    drop(found);
+                    let again = unsent.or(spare).filter(|_| self.pool.retry.allows(&error, self.retries));
+                    let Some((again, another)) = self.another(again) else { return Err(error) };
+                    self.retried(respond::reason(&error), &another);
+                    (parcel, found) = (again, another);
+                }
+            }
+        }
+    }
+
+    /// Another endpoint for a request that may be sent again, if there is one, and the budget has it. It does not wait for one.
+    fn another(&self, again: Option<Box<Parcel>>) -> Option<(Box<Parcel>, Found)> {
+        let again = again?;
+        if !self.pool.retry.take(clock::now()) {
+            self.pool.metrics.retries_refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        Some((again, self.look()?))
+    }
+
+    fn retried(&mut self, reason: &'static str, another: &Found) {
+        self.retries += 1;
+        self.pool.metrics.retries.add(reason);
+        tracing::debug!(reason, endpoint = %another.address, "sent to another endpoint");
+    }
+
+    /// The client is to get another answer than this.
+    fn give_up(&self, found: Found, answer: Answer, sent: Instant) {
+        let Ok((answer, mut exchange)) = self.answered(found, answer, sent) else { return };
+        exchange.ended(Status::Answered(exchange.status.as_u16()));
+        if answer.response.body().is_end_stream() {
+            exchange.connections.check_in(exchange.address, answer.sender);
+        }
+    }
+
+    /// The first endpoint, for which the request may wait.
+    async fn first(&mut self) -> Result<Found, RequestError> {
+        let queue = Arc::clone(&self.pool.queue);
+        let Some(bounds) = self.pool.bounds else { return self.look().ok_or(RequestError::NoEndpoint) };
+        // Nobody goes before those that wait.
+        if queue.waiting() == 0
+            && let Some(found) = self.look()
+        {
+            return Ok(found);
+        }
+        if !self.pool.choice(self.wish.algorithm).balancer.is_full(&self.tried) {
+            return Err(RequestError::NoEndpoint);
+        }
+        let Some(rules) = bounds.queue else { return Err(RequestError::EndpointsFull) };
+        let waited = queue.wait(rules, || {
+            self.renew();
+            self.look()
+        });
+        waited.await.map_err(|refusal| match refusal {
+            Refusal::Full => RequestError::QueueFull { size: rules.size },
+            Refusal::Timeout => RequestError::QueueTimeout(rules.timeout),
+        })
+    }
+
+    /// Endpoints may have come while it waited; where the pool has gone, it keeps the one that it knows.
+    fn renew(&mut self) {
+        let snapshot = self.connection.worker.shared.snapshot.load();
+        if let Some(newest) = snapshot.pools.get(&self.pool.uid) {
+            self.pool = Arc::clone(newest);
+        }
+    }
+
+    /// An endpoint that has a place now.
+    fn look(&self) -> Option<Found> {
+        let (pool, wish) = (&self.pool, self.wish);
+        let query = Query {
+            client: Some(self.connection.peer.ip()),
+            key: wish.key.as_deref().map(Key::Bytes),
+            affinity: wish.session.as_ref().map(EndpointId::as_str),
+            tried: &self.tried,
+            max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
+            ..Query::at(clock::now(), self.connection.worker.index)
+        };
+        let pick = pool.choice(wish.algorithm).balancer.pick(&query, &mut rand::rng())?;
+        let queue = pool.bounds.map(|_| &pool.queue);
+        Some(Found {
+            address: pick.endpoint.address,
+            index: pick.index,
+            place: Place::new(pick.guard, queue),
+        })
+    }
+
+    /// The endpoint has answered: what is ours of that is taken out.
+    fn answered(
+        &self,
+        mut found: Found,
+        mut answer: Answer,
+        sent: Instant,
+    ) -> Result<(Answer, Exchange), RequestError> {
+        let (pool, latency, address) = (&self.pool, sent.elapsed(), found.address);
+        let choice = pool.choice(self.wish.algorithm);
+        let status = answer.response.status();
+        let (measured, is_failure) = (&choice.measured[found.index], status.is_server_error());
+        pool.metrics.endpoint_answered(measured, latency, is_failure, clock::now());
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            found.place.guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
+            return Err(RequestError::UnexpectedUpgrade { address });
+        }
+        answer.response.extensions_mut().clear();
+        let headers = answer.response.headers_mut();
+        let load =
+            if pool.reads_load { load::take(headers, pool.keeps_reports, &pool.metrics) } else { None };
+        if let Some(report) = &load {
+            sampling::learn(pool, measured, report);
+        }
+        if let Some(affinity) = &pool.affinity
+            && let Some(endpoint) = choice.balancer.endpoints().nth(found.index)
+            && self.session_begins_at(&endpoint.id)
+            && let Err(error) = affinity.begin(&endpoint.id, headers)
+        {
+            tracing::error!(%error, "the affinity cookie is no header");
+        }
+        let retry_after = load::retry_after(status, headers);
+        let connections = Arc::clone(&self.connection.worker.endpoints);
+        let place = found.place;
+        Ok((answer, Exchange { address, place, connections, status, latency, retry_after, load }))
+    }
+
+    /// Whether the client is to come back to this endpoint. One whose own is only full for the moment keeps that.
+    fn session_begins_at(&self, endpoint: &EndpointId) -> bool {
+        let Some(session) = &self.wish.session else { return true };
+        let is_full = |bounds: crate::snapshot::Bounds| {
+            let own = self.pool.endpoints.iter().find(|of| of.id == session.as_str());
+            own.is_some_and(|own| own.state.in_flight() >= u64::from(bounds.max_in_flight))
+        };
+        session != endpoint && !self.pool.bounds.is_some_and(is_full)
+    }
+}
