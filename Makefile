@@ -2,7 +2,7 @@
 CACHE := $(or $(EVENKEEL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel)
 export EVENKEEL_CACHE := $(CACHE)
 
-.PHONY: help demo test lint format generate images cluster bench-propagation bench-controller clean
+.PHONY: help demo test lint format generate images cluster bench-propagation bench-controller bench-selection clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /make \1  # /p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -35,6 +35,9 @@ bench-propagation: ## How long a change of endpoints takes to the slowest proxy 
 
 bench-controller: ## What 1,000 changes of endpoints cost the controller
 	bench/run.sh controller
+
+bench-selection: ## A pick beside those of pingora-load-balancing and tower
+	cd bench/peers && cargo bench --bench selection
 
 clean: ## Remove the cluster and the cache folder
 	hack/cluster.sh down
