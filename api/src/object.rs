@@ -42,7 +42,8 @@ pub use pool::{
 pub use retries::{RequestRate, Retries, RetryBudget, RetryOn};
 pub use slow_start::SlowStart;
 pub use status::{
-    Address, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition, reason,
+    Address, AlgorithmScore, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ListenerStatus,
+    ProxyCounts, condition, reason,
 };
 pub use timeouts::Timeouts;
 

@@ -57,6 +57,13 @@ pub(crate) struct Member {
     pub(crate) probation: bool,
 }
 
+impl Member {
+    /// Nothing adapts its weight.
+    fn is_full(&self) -> bool {
+        self.weight == f64::from(self.endpoint.weight)
+    }
+}
+
 /// An endpoint out of rotation.
 #[derive(Debug)]
 pub(crate) struct Other {
@@ -153,7 +160,9 @@ impl Plan {
                 && near(a.share, b.share)
                 && a.members.len() == b.members.len()
                 && a.members.iter().zip(&b.members).all(|(a, b)| {
-                    a.probation == b.probation && near(a.weight, b.weight) && a.endpoint == b.endpoint
+                    // What ends near its full weight is not left there.
+                    let alike = near(a.weight, b.weight) && a.is_full() == b.is_full();
+                    a.probation == b.probation && alike && a.endpoint == b.endpoint
                 })
         };
         self.algorithm == other.algorithm

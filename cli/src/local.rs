@@ -28,7 +28,7 @@ use evenkeel_controller::{
     source::{EVENT_QUEUE, files},
 };
 use evenkeel_proxy::{
-    Drain, Plane, Proxy, ProxyConfig, SharedPort, admin as proxy_admin,
+    Drain, Plane, Proxy, ProxyConfig, Readiness, SharedPort, admin as proxy_admin,
     app::stop_signal,
     control::{self, Control, ControlMetrics},
 };
@@ -63,15 +63,8 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(Proxy::start(config(&args)?)?);
     let control =
         Control::new(proxy.plane().clone(), 0, ControlMetrics::register(proxy.metrics().registry())?);
-    let readiness = Arc::clone(proxy.readiness());
     let mut tasks = JoinSet::new();
-    let refused = Arc::clone(&control);
-    tasks.spawn(async move { control::retry(&refused).await });
-    let ready = Arc::clone(&control);
-    tasks.spawn(async move {
-        ready.ready().await;
-        readiness.set_configured();
-    });
+    tasks.spawn(keep_up(Arc::clone(&control), Arc::clone(proxy.readiness())));
 
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     events.send(Event::Proxy(proxy_of_this_process())).await.context("the core has ended")?;
@@ -136,6 +129,13 @@ async fn admin_ports(args: &Local) -> anyhow::Result<(TcpListener, TcpListener)>
     let admin = TcpListener::bind(args.admin).await.with_context(|| taken(args.admin, "--admin"))?;
     let proxy_admin = proxy_admin::bind(args.proxy_admin);
     Ok((admin, proxy_admin.with_context(|| taken(args.proxy_admin, "--proxy-admin"))?))
+}
+
+/// Says when the proxy is ready, and tries again what it has refused.
+async fn keep_up(control: Arc<Control<Plane>>, readiness: Arc<Readiness>) {
+    control.ready().await;
+    readiness.set_configured();
+    control::retry(&control).await;
 }
 
 fn start_log() {

@@ -71,7 +71,7 @@ pub fn compile(
     own: &Own,
 ) -> Compiled {
     let spec = &good.spec;
-    let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &spec.backends, own);
+    let Resolved { backends, problems } = resolve(index, mode, &name.namespace, spec, own);
     let document = PoolDocument {
         namespace: name.namespace.clone(),
         name: name.name.clone(),
@@ -102,6 +102,6 @@ pub fn compile_endpoints(
     good: &Good,
     own: &Own,
 ) -> (BTreeMap<String, BackendDocument>, Vec<Problem>) {
-    let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &good.spec.backends, own);
+    let Resolved { backends, problems } = resolve(index, mode, &name.namespace, &good.spec, own);
     (backends, problems)
 }

@@ -55,8 +55,8 @@ pub enum Event {
     Namespace(String, BTreeMap<String, String>),
     /// A namespace is gone.
     NamespaceDeleted(String),
-    /// A pod's annotation `evenkeel.dev/weight`, by the pod's UID; `None` if it has none. Others are not told.
-    PodWeight(String, Option<String>),
+    /// What is known of a pod, by its UID; the default if there is nothing to know, or it is gone.
+    Pod(String, PodFacts),
     /// A proxy was seen (by the UID of its pod).
     Proxy(Proxy),
     /// A proxy is gone, by the UID of its pod.
@@ -76,8 +76,17 @@ pub enum Relist {
     Services(Vec<ObjectName>),
     Slices(Vec<ObjectName>),
     Namespaces(Vec<String>),
-    PodWeights(Vec<String>),
+    Pods(Vec<String>),
     Proxies(Vec<String>),
+}
+
+/// What is known of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its annotation `evenkeel.dev/weight`.
+    pub weight: Option<String>,
+    /// When it became ready, in seconds since 1970; `None` if it is not.
+    pub ready_since: Option<i64>,
 }
 
 /// A pool as stored.

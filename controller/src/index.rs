@@ -11,7 +11,7 @@ use evenkeel_api::{
 };
 
 use crate::{
-    event::{Event, ObjectName, Pool, Relist, Service, Slice},
+    event::{Event, ObjectName, PodFacts, Pool, Relist, Service, Slice},
     published::{Proxy, ProxyId},
 };
 
@@ -23,7 +23,7 @@ pub struct Index {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, Slice>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    pod_weights: HashMap<String, String>,
+    pods: HashMap<String, PodFacts>,
     proxies: BTreeMap<ProxyId, Proxy>,
     slices_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     pools_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
@@ -78,7 +78,7 @@ impl Index {
                 self.namespaces.remove(&name);
                 self.namespace_changed(&name);
             }
-            Event::PodWeight(uid, weight) => self.put_weight(uid, weight),
+            Event::Pod(uid, facts) => self.put_pod(uid, facts),
             Event::Proxy(proxy) => {
                 self.proxies.insert(proxy.id.clone(), proxy);
                 self.changes.proxies = true;
@@ -139,8 +139,8 @@ impl Index {
 
     /// The weight that a pod's annotation names, by the pod's UID.
     #[must_use]
-    pub fn pod_weight(&self, uid: &str) -> Option<&str> {
-        self.pod_weights.get(uid).map(String::as_str)
+    pub fn pod(&self, uid: &str) -> Option<&PodFacts> {
+        self.pods.get(uid)
     }
 
     /// The proxies by identity.
@@ -238,21 +238,34 @@ impl Index {
         };
     }
 
-    fn put_weight(&mut self, uid: String, weight: Option<String>) {
-        if self.pod_weights.get(&uid) == weight.as_ref() {
+    fn put_pod(&mut self, uid: String, facts: PodFacts) {
+        let known = self.pods.get(&uid).cloned().unwrap_or_default();
+        if known == facts {
             return;
         }
+        let weight_differs = known.weight != facts.weight;
         let of_pod = |slice: &Slice| {
             slice.endpoints.iter().any(|endpoint| endpoint.pod.as_ref().is_some_and(|pod| pod.uid == uid))
         };
         for (name, slice) in self.slices.iter().filter(|(_, slice)| of_pod(slice)) {
             let service = ObjectName::new(&*name.namespace, &*slice.service);
-            self.changes.endpoints.extend(self.pools_of.get(&service).into_iter().flatten().cloned());
+            let pools = self.pools_of.get(&service).into_iter().flatten();
+            let depends = pools.filter(|pool| weight_differs || self.starts_slowly(pool));
+            let depends: Vec<_> = depends.cloned().collect();
+            self.changes.endpoints.extend(depends);
         }
-        match weight {
-            Some(weight) => self.pod_weights.insert(uid, weight),
-            None => self.pod_weights.remove(&uid),
-        };
+        if facts == PodFacts::default() {
+            self.pods.remove(&uid);
+        } else {
+            self.pods.insert(uid, facts);
+        }
+    }
+
+    /// Whether it matters to the pool since when pods are ready.
+    fn starts_slowly(&self, pool: &ObjectName) -> bool {
+        let spec = self.pools.get(pool).map(|pool| &pool.spec);
+        // The last good version of one that cannot be read may.
+        spec.is_some_and(|spec| spec.as_ref().map_or(true, |spec| spec.slow_start.is_some()))
     }
 
     fn class_changed(&mut self, class: &str) {
@@ -281,10 +294,10 @@ impl Index {
             Relist::Namespaces(list) => {
                 gone(&self.namespaces, list).into_iter().map(Event::NamespaceDeleted).collect()
             }
-            Relist::PodWeights(list) => {
+            Relist::Pods(list) => {
                 let listed: BTreeSet<_> = list.into_iter().collect();
-                let gone = self.pod_weights.keys().filter(|uid| !listed.contains(*uid)).cloned();
-                gone.map(|uid| Event::PodWeight(uid, None)).collect()
+                let gone = self.pods.keys().filter(|uid| !listed.contains(*uid)).cloned();
+                gone.map(|uid| Event::Pod(uid, PodFacts::default())).collect()
             }
             Relist::Proxies(list) => gone(&self.proxies, list).into_iter().map(Event::ProxyDeleted).collect(),
         };

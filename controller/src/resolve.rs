@@ -8,9 +8,9 @@ use std::{
 use evenkeel_api::{
     channel::{BackendDocument, EndpointDocument},
     labels,
-    object::{Backend, ServiceReference, StaticAddress, reason},
+    object::{BalancerPoolSpec, ServiceReference, StaticAddress, reason},
 };
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::{apimachinery::pkg::util::intstr::IntOrString, jiff::Timestamp};
 
 use crate::{
     compile::Mode,
@@ -56,9 +56,10 @@ impl Own {
 
 /// Resolves the backends of a pool in `namespace`. `own` is what leads to ourselves.
 #[must_use]
-pub fn resolve(index: &Index, mode: &Mode, namespace: &str, backends: &[Backend], own: &Own) -> Resolved {
-    let mut resolver = Resolver { index, mode, own, resolved: Resolved::default() };
-    for (position, backend) in backends.iter().enumerate() {
+pub fn resolve(index: &Index, mode: &Mode, namespace: &str, spec: &BalancerPoolSpec, own: &Own) -> Resolved {
+    let starts_slowly = spec.slow_start.is_some();
+    let mut resolver = Resolver { index, mode, own, starts_slowly, resolved: Resolved::default() };
+    for (position, backend) in spec.backends.iter().enumerate() {
         let (key, endpoints) = match (&backend.service, &backend.addresses) {
             (Some(service), _) => {
                 let port = match &service.port {
@@ -87,6 +88,7 @@ struct Resolver<'a> {
     index: &'a Index,
     mode: &'a Mode,
     own: &'a Own,
+    starts_slowly: bool,
     resolved: Resolved,
 }
 
@@ -198,6 +200,7 @@ impl Resolver<'_> {
             address,
             weight: self.weight(endpoint),
             terminating: endpoint.terminating,
+            ready_since: self.ready_since(endpoint),
             pod: endpoint.pod.as_ref().map(|pod| pod.name.clone()),
         };
         // The same pod may stand in two slices for a moment: ready wins over terminating, the first over the second.
@@ -209,7 +212,7 @@ impl Resolver<'_> {
 
     fn weight(&mut self, endpoint: &SliceEndpoint) -> u32 {
         let Some(pod) = &endpoint.pod else { return 1 };
-        let Some(text) = self.index.pod_weight(&pod.uid) else { return 1 };
+        let Some(text) = self.index.pod(&pod.uid).and_then(|pod| pod.weight.as_ref()) else { return 1 };
         match text.parse() {
             Ok(weight) if weight <= MAX_WEIGHT => weight,
             _ => {
@@ -221,6 +224,11 @@ impl Resolver<'_> {
                 1
             }
         }
+    }
+
+    fn ready_since(&self, endpoint: &SliceEndpoint) -> Option<Timestamp> {
+        let pod = endpoint.pod.as_ref().filter(|_| self.starts_slowly)?;
+        Timestamp::from_second(self.index.pod(&pod.uid)?.ready_since?).ok()
     }
 
     /// Why the address can never be an endpoint, if so.

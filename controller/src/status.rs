@@ -1,11 +1,14 @@
 //! What people are told of a pool. Pure: from what was found and what the proxies said, to conditions and counts.
 
+mod algorithm;
 mod news;
 
+pub use algorithm::algorithm;
 pub use news::{News, news};
 
 use evenkeel_api::object::{
-    Address, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition, reason,
+    Address, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ListenerStatus, ProxyCounts, condition,
+    reason,
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -31,6 +34,8 @@ pub struct Facts<'a> {
     pub endpoints: EndpointCounts,
     /// Proxies.
     pub proxies: ProxyCounts,
+    /// The algorithm in use.
+    pub algorithm: Option<AlgorithmStatus>,
     /// The newest configuration in which it changed.
     pub revision: Option<String>,
     /// Hash of its document.
@@ -79,6 +84,7 @@ pub fn status(facts: Facts<'_>) -> BalancerPoolStatus {
         listeners: facts.listeners.iter().map(|name| listener(&facts, name, &programmed)).collect(),
         endpoints: Some(facts.endpoints),
         proxies: Some(facts.proxies),
+        algorithm: facts.algorithm,
         revision: facts.revision,
         hash: facts.hash,
         address: facts.address,

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use ipnet::IpNet;
+use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,10 @@ pub struct EndpointDocument {
     /// The pod terminates and still serves: it takes new requests only if the backend has no other.
     #[serde(default, skip_serializing_if = "is_default")]
     pub terminating: bool,
+    /// When the pod became ready, by the clock of its node: slow start counts from there. Said only where the pool has slow start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ready_since: Option<Timestamp>,
     /// Name of the pod, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -140,7 +145,7 @@ impl EndpointDocument {
     /// An endpoint of weight 1 that is no pod.
     #[must_use]
     pub const fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1, terminating: false, pod: None }
+        Self { address, weight: 1, terminating: false, ready_since: None, pod: None }
     }
 }
 

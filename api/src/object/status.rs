@@ -1,6 +1,6 @@
 //! What the controller says of a pool: counts, never lists of endpoints, and conditions in Gateway API's words.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,10 @@ pub struct BalancerPoolStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxies: Option<ProxyCounts>,
 
+    /// The algorithm in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<AlgorithmStatus>,
+
     /// The newest configuration in which this pool changed, as `epoch.revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -120,6 +124,36 @@ pub struct ProxyCounts {
     /// `programmed/total`.
     #[schemars(length(max = 32))]
     pub summary: String,
+}
+
+/// The algorithm in use.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AlgorithmStatus {
+    /// Its type; with Auto, the one that most live proxies have chosen.
+    #[schemars(length(max = 64))]
+    pub active: String,
+    /// Since when it is in use.
+    pub since: Time,
+    /// Why.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// With Auto: what spoke for each algorithm when this one was chosen. The proxies' GET /v1/pools tells what does now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub scores: Vec<AlgorithmScore>,
+}
+
+/// What speaks for an algorithm.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AlgorithmScore {
+    /// Its type.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 64))]
+    pub type_: String,
+    /// The tail latency to be expected of it, in per cent of that of the algorithm in use.
+    pub percent: u32,
 }
 
 /// Where clients reach the pool.

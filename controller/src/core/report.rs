@@ -7,7 +7,9 @@ use std::{
 
 use evenkeel_api::{
     channel::PoolText,
-    object::{Address, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason},
+    object::{
+        Address, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason,
+    },
 };
 
 use super::{Core, Now, Role, pools::PoolState};
@@ -231,6 +233,7 @@ impl Core {
             programmed: self.programmed(name, state, now.instant),
             endpoints: state.counts.clone(),
             proxies: self.proxy_counts(name, state, now.instant),
+            algorithm: self.algorithm(name, state, now),
             revision: state.changed.map(|(epoch, revision)| format!("{epoch}.{revision}")),
             hash: state.text.as_ref().map(|text| text.digest().to_string()),
             address,
@@ -375,6 +378,15 @@ impl Core {
         let uses = |member: &&Member| member.uses(&state.uid, state.generation) && !member.is_silent(now);
         let programmed = count(self.fleet.live(&class).filter(uses).count());
         ProxyCounts { total, programmed, summary: format!("{programmed}/{total}") }
+    }
+
+    fn algorithm(&self, name: &ObjectName, state: &PoolState, now: Now) -> Option<AlgorithmStatus> {
+        let configured = state.document.as_ref()?.algorithm.type_;
+        let class = self.class_of(name, state)?;
+        let speaking = self.fleet.live(&class).filter(|member| !member.is_silent(now.instant));
+        let reports = speaking.filter_map(|member| member.report.as_ref()?.pools.get(&state.uid));
+        let old = state.status.as_ref().and_then(|status| status.algorithm.as_ref());
+        status::algorithm(configured, reports, old, now.time)
     }
 
     fn address(&self, pool: &ObjectName, state: &PoolState) -> (Option<Address>, bool) {

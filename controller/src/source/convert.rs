@@ -8,15 +8,18 @@ use evenkeel_api::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Pod as KubernetesPod, Service as KubernetesService},
+        core::v1::{Namespace, Pod as KubernetesPod, PodCondition, Service as KubernetesService},
         discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use kube::core::PartialObjectMeta;
+use kube::{Resource, core::PartialObjectMeta};
+use serde::Deserialize;
 
 use super::stored::Stored;
-use crate::event::{ClassSeen, ObjectName, PodReference, Pool, Service, ServicePort, Slice, SliceEndpoint};
+use crate::event::{
+    ClassSeen, ObjectName, PodFacts, PodReference, Pool, Service, ServicePort, Slice, SliceEndpoint,
+};
 
 /// Prefix of labels and annotations of ours.
 const OWN_PREFIX: &str = "evenkeel.dev/";
@@ -50,10 +53,27 @@ pub(crate) fn namespace_labels(object: PartialObjectMeta<Namespace>) -> BTreeMap
     object.metadata.labels.unwrap_or_default()
 }
 
-/// UID of a pod, and its weight annotation.
-pub(crate) fn pod_weight(object: PartialObjectMeta<KubernetesPod>) -> Option<(String, Option<String>)> {
+/// A pod, of which only what is used is read.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = KubernetesPod)]
+pub(crate) struct SeenPod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: SeenPodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct SeenPodStatus {
+    #[serde(default)]
+    conditions: Vec<PodCondition>,
+}
+
+/// UID of a pod, and what is known of it.
+pub(crate) fn pod(object: SeenPod) -> Option<(String, PodFacts)> {
     let weight = object.metadata.annotations.and_then(|mut annotations| annotations.remove(WEIGHT));
-    Some((object.metadata.uid?, weight))
+    let ready = object.status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    let since = ready.filter(|ready| ready.status == "True").and_then(|ready| ready.last_transition_time);
+    Some((object.metadata.uid?, PodFacts { weight, ready_since: since.map(|time| time.0.as_second()) }))
 }
 
 pub(crate) fn service(object: KubernetesService) -> Service {

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 pub use super::proxies::{CONFIG_PORT, CONFIG_PORT_NAME};
-use super::reduce::{Classes, Each, Namespaces, PodWeights, Pools, Reduce, Services, Slices};
+use super::reduce::{Classes, Each, Namespaces, Pods, Pools, Reduce, Services, Slices};
 use crate::{event::Event, metrics::SourceMetrics};
 
 /// Seconds after which the API server ends a watch, which is then resumed. A connection that died in silence is noticed
@@ -35,7 +35,7 @@ pub async fn run(client: Client, namespace: String, events: mpsc::Sender<Event>,
         () = source.watch("proxyclasses", Each::<Classes>::default()) => {}
         () = source.watch("services", Each::<Services>::default()) => {}
         () = source.watch("namespaces", Each::<Namespaces>::default()) => {}
-        () = source.watch("pods", PodWeights::default()) => {}
+        () = source.watch("pods", Pods::default()) => {}
         () = source.watch("endpointslices", Slices::new(namespace)) => {}
     }
 }

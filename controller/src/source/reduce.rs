@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use evenkeel_api::object::{BalancerPool, ProxyClass};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -13,12 +13,12 @@ use kube::{
 };
 
 use super::{
-    convert,
+    convert::{self, SeenPod},
     proxies::{self, Proxies},
     stored::Stored,
 };
 use crate::{
-    event::{Event, ObjectName, Relist},
+    event::{Event, ObjectName, PodFacts, Relist},
     published::Proxy,
 };
 
@@ -247,49 +247,45 @@ impl Reduce for Slices {
     }
 }
 
-/// Pods, of which only those are told that have a weight, or had one.
+/// Pods, told only where what is known of them changes.
 #[derive(Default)]
-pub(crate) struct PodWeights {
-    known: HashMap<String, String>,
-    list: HashMap<String, String>,
+pub(crate) struct Pods {
+    known: HashMap<String, PodFacts>,
+    list: HashMap<String, PodFacts>,
 }
 
-impl PodWeights {
-    fn set(&mut self, uid: String, weight: Option<String>) -> Vec<Event> {
-        let known = match &weight {
-            Some(weight) => self.known.insert(uid.clone(), weight.clone()),
-            None => self.known.remove(&uid),
+impl Pods {
+    fn set(&mut self, uid: String, facts: PodFacts) -> Vec<Event> {
+        let known = match facts == PodFacts::default() {
+            true => self.known.remove(&uid),
+            false => self.known.insert(uid.clone(), facts.clone()),
         };
-        if known == weight { Vec::new() } else { vec![Event::PodWeight(uid, weight)] }
+        if known.unwrap_or_default() == facts { Vec::new() } else { vec![Event::Pod(uid, facts)] }
     }
 }
 
-impl Reduce for PodWeights {
-    type Object = PartialObjectMeta<Pod>;
+impl Reduce for Pods {
+    type Object = SeenPod;
 
     fn reduce(&mut self, watched: Watched<Self::Object>) -> Vec<Event> {
         match watched {
-            Apply(pod) => {
-                convert::pod_weight(pod).map_or_else(Vec::new, |(uid, weight)| self.set(uid, weight))
+            Apply(pod) => convert::pod(pod).map_or_else(Vec::new, |(uid, facts)| self.set(uid, facts)),
+            Delete(pod) => {
+                convert::pod(pod).map_or_else(Vec::new, |(uid, _)| self.set(uid, PodFacts::default()))
             }
-            Delete(pod) => convert::pod_weight(pod).map_or_else(Vec::new, |(uid, _)| self.set(uid, None)),
             Init => {
                 self.list.clear();
                 Vec::new()
             }
             InitApply(pod) => {
-                if let Some((uid, Some(weight))) = convert::pod_weight(pod) {
-                    self.list.insert(uid, weight);
-                }
+                self.list.extend(convert::pod(pod).filter(|(_, facts)| *facts != PodFacts::default()));
                 Vec::new()
             }
             InitDone => {
                 self.known = std::mem::take(&mut self.list);
-                let weights = self.known.iter();
-                let mut events: Vec<_> = weights
-                    .map(|(uid, weight)| Event::PodWeight(uid.clone(), Some(weight.clone())))
-                    .collect();
-                events.push(Event::Relisted(Relist::PodWeights(self.known.keys().cloned().collect())));
+                let mut events: Vec<_> =
+                    self.known.iter().map(|(uid, facts)| Event::Pod(uid.clone(), facts.clone())).collect();
+                events.push(Event::Relisted(Relist::Pods(self.known.keys().cloned().collect())));
                 events
             }
         }

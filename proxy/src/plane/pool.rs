@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use evenkeel_api::{
@@ -52,7 +53,8 @@ struct EndpointEntry {
     plan: Plan,
     checker: Option<Checker>,
     /// When this proxy came to know it, if it did not know it from the start.
-    ready_since: Option<Time>,
+    /// When it became ready: what the document says, and by our clock.
+    ready_since: (Option<SystemTime>, Option<Time>),
 }
 
 impl EndpointEntry {
@@ -137,8 +139,12 @@ impl PoolEntry {
                 metrics: Arc::new(checks.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
-                ready_since: seen,
+                ready_since: (None, seen),
             });
+            let said = endpoint.ready_since.map(SystemTime::from);
+            if let Some(since) = said.filter(|_| entry.ready_since.0 != said) {
+                entry.ready_since = (said, Some(clock::at(since)));
+            }
             let subject = Subject {
                 pool: self.uid.clone(),
                 pool_name: format!("{}/{}", document.namespace, document.name),
@@ -322,7 +328,7 @@ impl PoolEntry {
             weight: document.weight,
             terminating: document.terminating,
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
-            ready_since: entry.and_then(|entry| entry.ready_since),
+            ready_since: entry.and_then(|entry| entry.ready_since.1),
             zone: None,
             region: None,
         }

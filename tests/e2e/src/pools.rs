@@ -15,10 +15,15 @@ use kube::{
 
 use tokio::net::TcpStream;
 
-use crate::{cluster::Cluster, wait};
+use crate::{
+    cluster::{Cluster, address},
+    fetch, wait,
+};
 
 /// How long a pool may take to be what it should be.
 const SOON: Duration = Duration::from_secs(60);
+/// Port of the endpoints.
+const ENDPOINT_PORT: u16 = 8080;
 /// Name of the Deployment and the Service of endpoints in each namespace.
 pub(crate) const APP: &str = "app";
 
@@ -205,6 +210,11 @@ spec:
         let service = self.service(name).await?;
         endpoints_of(&self.cluster, crate::cluster::SYSTEM, &service).await
     }
+}
+
+/// Has a demo endpoint behave otherwise: fields of its `/admin/behaviour`.
+pub(crate) async fn behave(pod: &Pod, behaviour: &'static str) -> anyhow::Result<()> {
+    fetch::patch(SocketAddr::new(address(pod)?, ENDPOINT_PORT), "/admin/behaviour", behaviour).await
 }
 
 /// The endpoints of a Service as Kubernetes keeps them.

@@ -19,3 +19,5 @@ pub(crate) mod leaders;
 pub(crate) mod wrong;
 
 pub(crate) mod loss;
+
+pub(crate) mod algorithms;

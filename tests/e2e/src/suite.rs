@@ -24,7 +24,7 @@ pub(crate) struct RunArgs {
     only: Vec<usize>,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "a pool carries traffic",
     "an edit takes effect under load, and Programmed means it",
     "endpoints roll and scale under load",
@@ -33,6 +33,7 @@ const NAMES: [&str; 8] = [
     "two controllers",
     "what is wrong is told, and hurts nobody else",
     "all proxies and a node are lost",
+    "each algorithm does what it says",
 ];
 
 /// Runs the scenarios.
@@ -85,7 +86,8 @@ async fn one(number: usize, cluster: &Cluster) -> anyhow::Result<Vec<String>> {
         5 => scenario::absence::run(cluster).await,
         6 => scenario::leaders::run(cluster).await,
         7 => scenario::wrong::run(cluster).await,
-        _ => scenario::loss::run(cluster).await,
+        8 => scenario::loss::run(cluster).await,
+        _ => scenario::algorithms::run(cluster).await,
     }
 }
 

@@ -12,9 +12,17 @@ fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
     from(json!({"metadata": {"name": name}}))
 }
 
-fn pod(uid: &str, weight: Option<&str>) -> PartialObjectMeta<Pod> {
+fn pod(uid: &str, weight: Option<&str>) -> SeenPod {
     let annotations = weight.map(|weight| json!({"evenkeel.dev/weight": weight}));
     from(json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "annotations": annotations}}))
+}
+
+fn ready_pod(uid: &str, status: &str) -> SeenPod {
+    let ready = json!({"type": "Ready", "status": status, "lastTransitionTime": "1970-01-01T00:00:09Z"});
+    from(json!({
+        "metadata": {"name": uid, "namespace": "n", "uid": uid},
+        "spec": {"containers": []}, "status": {"phase": "Running", "conditions": [ready]},
+    }))
 }
 
 fn slice(namespace: &str, service: Option<&str>, pod: &str) -> EndpointSlice {
@@ -39,8 +47,12 @@ fn told(events: &[Event]) -> Vec<String> {
             Event::Relisted(relist) => format!("{relist:?}"),
             Event::Namespace(name, _) => format!("namespace {name}"),
             Event::NamespaceDeleted(name) => format!("namespace {name} gone"),
-            Event::PodWeight(uid, weight) => {
-                format!("pod {uid} weight {}", weight.as_deref().unwrap_or("none"))
+            Event::Pod(uid, PodFacts { weight, ready_since }) => {
+                format!(
+                    "pod {uid} weight {} ready {}",
+                    weight.as_deref().unwrap_or("none"),
+                    ready_since.unwrap_or(0)
+                )
             }
             other => format!("{other:?}"),
         })
@@ -61,18 +73,21 @@ fn a_list_is_held_back_until_it_is_complete() {
 }
 
 #[test]
-fn only_pods_that_have_or_had_a_weight_are_told() {
-    let mut reducer = PodWeights::default();
+fn a_pod_is_told_when_what_is_known_of_it_changes() {
+    let mut reducer = Pods::default();
     reducer.reduce(Init);
     reducer.reduce(InitApply(pod("a", Some("5"))));
     reducer.reduce(InitApply(pod("b", None)));
-    assert_eq!(told(&reducer.reduce(InitDone)), ["pod a weight 5", "PodWeights([\"a\"])"]);
+    assert_eq!(told(&reducer.reduce(InitDone)), ["pod a weight 5 ready 0", "Pods([\"a\"])"]);
     assert_eq!(told(&reducer.reduce(Apply(pod("b", None)))), [""; 0]);
     assert_eq!(told(&reducer.reduce(Apply(pod("a", Some("5"))))), [""; 0], "nothing has changed");
-    assert_eq!(told(&reducer.reduce(Apply(pod("b", Some("0"))))), ["pod b weight 0"]);
-    assert_eq!(told(&reducer.reduce(Apply(pod("a", None)))), ["pod a weight none"]);
-    assert_eq!(told(&reducer.reduce(Delete(pod("b", Some("0"))))), ["pod b weight none"]);
+    assert_eq!(told(&reducer.reduce(Apply(pod("b", Some("0"))))), ["pod b weight 0 ready 0"]);
+    assert_eq!(told(&reducer.reduce(Apply(pod("a", None)))), ["pod a weight none ready 0"]);
+    assert_eq!(told(&reducer.reduce(Delete(pod("b", Some("0"))))), ["pod b weight none ready 0"]);
     assert_eq!(told(&reducer.reduce(Delete(pod("a", None)))), [""; 0]);
+    assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "True")))), ["pod c weight none ready 9"]);
+    assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "True")))), [""; 0]);
+    assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "False")))), ["pod c weight none ready 0"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use evenkeel_api::object::{BalancerPool, crd};
 use evenkeel_apiserver_tests::{Server, shared, wait};
 use evenkeel_controller::{
-    event::{Event, ObjectName, Pool, Relist},
+    event::{Event, ObjectName, PodFacts, Pool, Relist},
     metrics::Metrics,
     source::{EVENT_QUEUE, kubernetes},
 };
@@ -102,14 +102,23 @@ async fn the_first_lists_come_before_synced_and_changes_after() {
         &|event| matches!(event, Event::Proxy(proxy) if proxy.id == "x1" && !proxy.serving && proxy.class == "default"),
     );
     has(&|event| matches!(event, Event::Namespace(name, _) if *name == namespace));
-    has(&|event| *event == Event::PodWeight(uid.clone(), Some("7".to_owned())));
+    has(
+        &|event| matches!(event, Event::Pod(pod, facts) if *pod == uid && facts.weight.as_deref() == Some("7")),
+    );
     let relists = first.iter().filter(|event| matches!(event, Event::Relisted(_))).count();
     assert_eq!(relists, 7, "one of each kind");
 
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let none = json!({"metadata": {"annotations": {"evenkeel.dev/weight": null}}});
     pods.patch("checkout-0", &PatchParams::default(), &Patch::Merge(none)).await.unwrap();
-    source.until("no weight", |event| *event == Event::PodWeight(uid.clone(), None)).await;
+    let nothing = Event::Pod(uid.clone(), PodFacts::default());
+    source.until("no weight", |event| *event == nothing).await;
+    let ready = json!({"status": {"conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:10Z"},
+    ]}});
+    pods.patch_status("checkout-0", &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+    let since = PodFacts { weight: None, ready_since: Some(1_767_225_610) };
+    source.until("its readiness", |event| *event == Event::Pod(uid.clone(), since.clone())).await;
 
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     slices.delete("evenkeel-proxies-default-1", &DeleteParams::default()).await.unwrap();

@@ -1,16 +1,14 @@
 //! 4. An endpoint that hangs its health check leaves the rotation, and returns.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use crate::{
-    cluster::{Cluster, address},
-    fetch,
+    cluster::Cluster,
     load::{Load, Plan},
-    pools::Shop,
+    pools::{Shop, behave},
     wait,
 };
 
@@ -43,10 +41,6 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     counts.none_failed()?;
     shop.close().await?;
     Ok(vec![counts.line()])
-}
-
-async fn behave(pod: &Pod, behaviour: &'static str) -> anyhow::Result<()> {
-    fetch::patch(SocketAddr::new(address(pod)?, 8080), "/admin/behaviour", behaviour).await
 }
 
 async fn answers(
