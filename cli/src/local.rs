@@ -123,19 +123,19 @@ pub async fn run(args: Local) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says when the proxy is ready, and tries again what it has refused.
+async fn keep_up(control: Arc<Control<Plane>>, readiness: Arc<Readiness>) {
+    control.ready().await;
+    readiness.set_configured();
+    control::retry(&control).await;
+}
+
 async fn admin_ports(args: &Local) -> anyhow::Result<(TcpListener, TcpListener)> {
     let taken =
         |address: SocketAddr, flag: &str| format!("cannot listen on {address}: {flag} names another address");
     let admin = TcpListener::bind(args.admin).await.with_context(|| taken(args.admin, "--admin"))?;
     let proxy_admin = proxy_admin::bind(args.proxy_admin);
     Ok((admin, proxy_admin.with_context(|| taken(args.proxy_admin, "--proxy-admin"))?))
-}
-
-/// Says when the proxy is ready, and tries again what it has refused.
-async fn keep_up(control: Arc<Control<Plane>>, readiness: Arc<Readiness>) {
-    control.ready().await;
-    readiness.set_configured();
-    control::retry(&control).await;
 }
 
 fn start_log() {

@@ -173,6 +173,8 @@ pub(crate) struct PoolMetrics {
     pub(crate) retries_refused: AtomicU64,
     /// Requests that named an algorithm, by that.
     pub(crate) overrides: Tally<&'static str>,
+    /// Endpoints taken out for how they answer, by reason.
+    pub(crate) ejections: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
     pub(crate) broken: Tally<&'static str>,
     /// Reports of load by what became of them.
@@ -194,6 +196,7 @@ impl PoolMetrics {
             retried: Tally::default(),
             retries_refused: AtomicU64::default(),
             overrides: Tally::default(),
+            ejections: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),
             probes: Counts::new(["answered", "late", "failed", "invalid", "skipped"]),

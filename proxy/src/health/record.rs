@@ -127,10 +127,11 @@ impl EndpointHealth {
         self.record().standing != Standing::In
     }
 
-    pub(crate) fn set_standing(&self, standing: Standing) {
+    /// Whether that is a change.
+    pub(crate) fn set_standing(&self, standing: Standing) -> bool {
         let mut record = self.record();
         if record.standing == standing {
-            return;
+            return false;
         }
         record.standing = standing;
         match standing {
@@ -138,6 +139,7 @@ impl EndpointHealth {
             Standing::Ejected(reason) => record.changed(HealthState::Ejected, Some(reason.to_owned())),
             Standing::Probation => record.changed(HealthState::OnProbation, None),
         }
+        true
     }
 
     /// The last changes, the latest first.

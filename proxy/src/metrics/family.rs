@@ -41,6 +41,43 @@ pub(super) fn of_pools(
             pools,
             |pool| pool.queue.results(),
         ),
+        tallied(
+            "evenkeel_algorithm_overrides_total",
+            "algorithm",
+            "Requests that named an algorithm that their pool allows.",
+            pools,
+            |of| of.overrides.all(),
+        ),
+        tallied(
+            "evenkeel_ejections_total",
+            "reason",
+            "Endpoints taken out for how they answer requests.",
+            pools,
+            |of| of.ejections.all(),
+        ),
+        tallied(
+            "evenkeel_responses_broken_total",
+            "reason",
+            "Responses that ended early after their head.",
+            pools,
+            |of| of.broken.all(),
+        ),
+        tallied("evenkeel_load_probes_total", "result", "Probes of load for Prequal.", pools, |of| {
+            of.probes.all()
+        }),
+        tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
+            of.load_reports.all()
+        }),
+        made(pools, poolless),
+    ];
+    families.extend(of_retries(pools));
+    families.extend(of_endpoints(pools));
+    families.retain(|family| !family.get_metric().is_empty());
+    families
+}
+
+fn of_retries(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
+    vec![
         tallied("evenkeel_retries_total", "reason", "Requests sent to another endpoint.", pools, |of| {
             of.retries.all()
         }),
@@ -58,31 +95,7 @@ pub(super) fn of_pools(
             pools,
             |pool| pool.metrics.retries_refused.load(Relaxed),
         ),
-        tallied(
-            "evenkeel_algorithm_overrides_total",
-            "algorithm",
-            "Requests that named an algorithm that their pool allows.",
-            pools,
-            |of| of.overrides.all(),
-        ),
-        tallied(
-            "evenkeel_responses_broken_total",
-            "reason",
-            "Responses that ended early after their head.",
-            pools,
-            |of| of.broken.all(),
-        ),
-        tallied("evenkeel_load_probes_total", "result", "Probes of load for Prequal.", pools, |of| {
-            of.probes.all()
-        }),
-        tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
-            of.load_reports.all()
-        }),
-        made(pools, poolless),
-    ];
-    families.extend(of_endpoints(pools));
-    families.retain(|family| !family.get_metric().is_empty());
-    families
+    ]
 }
 
 fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {

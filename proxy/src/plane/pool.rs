@@ -245,14 +245,17 @@ impl PoolEntry {
         let report = self.tuner.report();
         for told in &report.endpoints {
             if let Some(entry) = self.endpoints.get(&told.id) {
-                match told.standing {
-                    Standing::InRotation => entry.health.set_standing(health::Standing::In),
-                    Standing::Probation => entry.health.set_standing(health::Standing::Probation),
-                    Standing::Ejected { reason, .. } => {
-                        entry.health.set_standing(health::Standing::Ejected(report::word(reason)));
-                    }
+                let standing = match told.standing {
+                    Standing::InRotation => health::Standing::In,
+                    Standing::Probation => health::Standing::Probation,
+                    Standing::Ejected { reason, .. } => health::Standing::Ejected(report::word(reason)),
                     // Whether it is ejected besides does not matter as long as it takes nothing anyway.
-                    Standing::Absent(_) => {}
+                    Standing::Absent(_) => continue,
+                };
+                if let (true, health::Standing::Ejected(reason)) =
+                    (entry.health.set_standing(standing), standing)
+                {
+                    self.metrics.ejections.add(reason);
                 }
             }
         }

@@ -228,6 +228,8 @@ async fn an_endpoint_that_fails_is_taken_out_and_told() {
     }
     until("its ejection", || report(&proxy, "a").endpoints[&id].is_ejected()).await;
     until_metric(&proxy, &format!("{UP},endpoint=\"{id}\"}} 0")).await;
+    let labels = "pool_namespace=\"shop\",pool=\"checkout\",reason=\"Consecutive5xx\"";
+    until_metric(&proxy, &format!("evenkeel_ejections_total{{{labels}}} 1")).await;
     let told = report(&proxy, "a").endpoints[&id].clone();
     assert_eq!(told.why_not().as_deref(), Some("ejected: Consecutive5xx"));
     assert!(told.effective_weight == 0.0, "{told:?}");
