@@ -11,6 +11,7 @@ mod class;
 mod health;
 mod limits;
 mod load_reports;
+mod locality;
 mod overriding;
 mod pool;
 mod retries;
@@ -34,6 +35,7 @@ pub use health::{
 };
 pub use limits::{EndpointLimits, Limits, Queue};
 pub use load_reports::LoadReports;
+pub use locality::{Locality, ZoneLocality};
 pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,

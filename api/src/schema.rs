@@ -17,11 +17,12 @@ use crate::{
 };
 
 /// Members of a pool's document that have the form of its spec.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "algorithm",
     "allowAlgorithmOverride",
     "healthCheck",
     "slowStart",
+    "locality",
     "loadReports",
     "sessionAffinity",
     "timeouts",
@@ -301,6 +302,11 @@ mod tests {
         rejected(
             &json!({"retries": {"minRetryRate": {"interval": "10ms"}}}),
             &["retries.minRetryRate.interval: interval must be from 100ms to 1h"],
+        );
+        rejected(&json!({"locality": {"zone": {"requestsPerEndpoint": 8}}}), &[]);
+        rejected(
+            &json!({"locality": {"zone": {"spillAtPercent": 0}}}),
+            &["locality.zone.spillAtPercent: 0 is less"],
         );
         let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
         rejected(&limits(json!({"size": 10})), &[]);

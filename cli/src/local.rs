@@ -172,6 +172,7 @@ fn config(args: &Local) -> anyhow::Result<ProxyConfig> {
         None => thread::available_parallelism().context("cannot tell the number of cores: give --threads")?,
     };
     Ok(ProxyConfig {
+        name: Some(PROXY.to_owned()),
         threads,
         address: args.bind,
         shared_port: SharedPort::WhenNamed(args.shared_port),
@@ -185,6 +186,7 @@ fn proxy_of_this_process() -> published::Proxy {
         class: "default".to_owned(),
         name: PROXY.to_owned(),
         node: None,
+        zone: None,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         serving: true,
         terminating: false,

@@ -82,6 +82,8 @@ pub fn compile(
         allow_algorithm_override: spec.allow_algorithm_override.clone(),
         health_check: spec.health_check.clone(),
         slow_start: spec.slow_start.clone(),
+        locality: spec.locality.clone(),
+        proxy_zones: BTreeMap::new(),
         load_reports: spec.load_reports,
         session_affinity: spec.session_affinity.clone(),
         timeouts: spec.timeouts,

@@ -181,6 +181,8 @@ pub struct SliceEndpoint {
     pub terminating: bool,
     /// Node that it runs on.
     pub node: Option<String>,
+    /// Zone that it runs in.
+    pub zone: Option<String>,
 }
 
 /// A pod.

@@ -49,6 +49,8 @@ pub struct Proxy {
     pub name: String,
     /// Node that it runs on, for people.
     pub node: Option<String>,
+    /// Zone that it runs in.
+    pub zone: Option<String>,
     /// Where its config channel listens.
     pub address: SocketAddr,
     /// Passes its readiness probe.

@@ -58,7 +58,8 @@ impl Own {
 #[must_use]
 pub fn resolve(index: &Index, mode: &Mode, namespace: &str, spec: &BalancerPoolSpec, own: &Own) -> Resolved {
     let starts_slowly = spec.slow_start.is_some();
-    let mut resolver = Resolver { index, mode, own, starts_slowly, resolved: Resolved::default() };
+    let zones = spec.locality.is_some();
+    let mut resolver = Resolver { index, mode, own, starts_slowly, zones, resolved: Resolved::default() };
     for (position, backend) in spec.backends.iter().enumerate() {
         let (key, endpoints) = match (&backend.service, &backend.addresses) {
             (Some(service), _) => {
@@ -89,6 +90,8 @@ struct Resolver<'a> {
     mode: &'a Mode,
     own: &'a Own,
     starts_slowly: bool,
+    /// Zones are told.
+    zones: bool,
     resolved: Resolved,
 }
 
@@ -202,6 +205,7 @@ impl Resolver<'_> {
             terminating: endpoint.terminating,
             ready_since: self.ready_since(endpoint),
             pod: endpoint.pod.as_ref().map(|pod| pod.name.clone()),
+            zone: endpoint.zone.clone().filter(|_| self.zones),
         };
         // The same pod may stand in two slices for a moment: ready wins over terminating, the first over the second.
         let known = endpoints.entry(id).or_insert_with(|| document.clone());

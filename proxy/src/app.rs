@@ -25,6 +25,9 @@ use crate::{
 #[derive(Clone, Debug, Parser)]
 #[command(name = "evenkeel-proxy", version)]
 pub struct Args {
+    /// The name by which controllers know this proxy: that of its pod. By it a proxy finds its zone.
+    #[arg(long, env = "EVENKEEL_NAME", value_name = "NAME")]
+    pub name: Option<String>,
     /// Threads that serve [default: one for each core].
     #[arg(long, env = "EVENKEEL_THREADS", value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -76,6 +79,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         None => thread::available_parallelism().context("cannot tell the number of cores, set --threads")?,
     };
     let config = ProxyConfig {
+        name: args.name,
         threads,
         address: args.bind,
         shared_port: SharedPort::Always(args.shared_port),

@@ -17,6 +17,11 @@ pub(crate) fn now() -> Time {
     Time::ZERO.after(DAY + EPOCH.elapsed())
 }
 
+/// A moment of this process.
+pub(crate) fn of(moment: Instant) -> Time {
+    Time::ZERO.after(DAY + moment.saturating_duration_since(*EPOCH))
+}
+
 /// A moment of the time of day, which another machine may have told: what lies ahead is now, what lies far back a day ago.
 pub(crate) fn at(moment: SystemTime) -> Time {
     let ago = SystemTime::now().duration_since(moment).unwrap_or_default();

@@ -22,8 +22,10 @@ use crate::{
 };
 
 /// How a proxy is set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ProxyConfig {
+    /// The name by which controllers know it: that of its pod, if it is one.
+    pub name: Option<String>,
     /// Threads that serve.
     pub threads: NonZeroUsize,
     /// Where ports are bound; `::` takes IPv4 too, and is `0.0.0.0` where there is no IPv6.
@@ -82,6 +84,7 @@ impl Proxy {
             connections: TaskTracker::new(),
             draining: CancellationToken::new(),
             instance: rand::random(),
+            name: config.name,
         });
         let stop = CancellationToken::new();
         let workers: Vec<_> = (0..config.threads.get())
@@ -146,6 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_stuck_worker_is_noticed_and_forgiven() {
         let config = ProxyConfig {
+            name: None,
             threads: NonZeroUsize::MIN,
             address: Ipv4Addr::LOCALHOST.into(),
             shared_port: SharedPort::None,

@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     pub(crate) bounds: Option<Bounds>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) retry: Policy,
+    /// Where this proxy is, if the pool goes by that.
+    pub(crate) zone: Option<String>,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
@@ -103,6 +105,7 @@ pub(crate) struct PoolEndpoint {
     pub(crate) address: SocketAddr,
     pub(crate) backend: String,
     pub(crate) pod: Option<String>,
+    pub(crate) zone: Option<String>,
     pub(crate) weight: u32,
     pub(crate) draining: bool,
     pub(crate) health: Arc<EndpointHealth>,

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) draining: CancellationToken,
     /// Tells this process from others in Via.
     pub(crate) instance: u32,
+    /// The name by which controllers know it.
+    pub(crate) name: Option<String>,
 }
 
 /// A thread of the data plane.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::PoolUid;
 use crate::object::{
-    Algorithm, AlgorithmOverride, HealthCheck, Limits, LoadReports, Retries, SessionAffinity, SlowStart,
-    Timeouts,
+    Algorithm, AlgorithmOverride, HealthCheck, Limits, LoadReports, Locality, Retries, SessionAffinity,
+    SlowStart, Timeouts,
 };
 
 /// The whole state of a class.
@@ -71,6 +71,12 @@ pub struct PoolDocument {
     /// How new endpoints begin, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// Which endpoints come first by where they are, as in the pool's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
+    /// Zones of the proxies of the class, by name, as far as they are known. Told only where there is a locality.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_zones: BTreeMap<String, String>,
     /// What becomes of the load that endpoints report, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_reports: Option<LoadReports>,
@@ -86,7 +92,7 @@ pub struct PoolDocument {
     /// How much the endpoints are given at a time, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are any.
+    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are limits, or a locality.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1))]
     pub proxies: u32,
@@ -139,13 +145,16 @@ pub struct EndpointDocument {
     /// Name of the pod, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// Zone that it runs in. Told only where there is a locality.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 impl EndpointDocument {
     /// An endpoint of weight 1 that is no pod.
     #[must_use]
     pub const fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1, terminating: false, ready_since: None, pod: None }
+        Self { address, weight: 1, terminating: false, ready_since: None, pod: None, zone: None }
     }
 }
 

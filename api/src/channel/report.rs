@@ -91,6 +91,9 @@ pub struct PoolReport {
     /// What Auto goes by, if it is the pool's algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<AutoReport>,
+    /// The zone of this proxy, where the pool goes by that and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Backends whose requests go to all endpoints, for too few are healthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub panicking: Vec<String>,
@@ -125,6 +128,9 @@ pub struct EndpointReport {
     /// Name of the pod, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// Zone that it runs in, where the pool goes by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Weight among the endpoints of its backend, as configured.
     pub weight: u32,
     /// Weight with all that adapts it; 0 if it takes no new requests.

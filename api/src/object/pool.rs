@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, LoadReports, Retries,
+    Algorithm, AlgorithmOverride, BalancerPoolStatus, HealthCheck, Limits, LoadReports, Locality, Retries,
     SessionAffinity, SlowStart, Timeouts,
 };
 
@@ -77,6 +77,10 @@ pub struct BalancerPoolSpec {
     #[x_kube(validation = Rule::new("duration(self.window) >= duration('1s') && duration(self.window) <= duration('1h')")
         .message("window must be from 1s to 1h").field_path(".window"))]
     pub slow_start: Option<SlowStart>,
+
+    /// Which endpoints come first by where they are. Without it all are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
 
     /// What becomes of the load that endpoints report.
     #[serde(default, skip_serializing_if = "Option::is_none")]

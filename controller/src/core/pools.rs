@@ -211,6 +211,7 @@ impl Core {
             let Some(state) = self.pools.get_mut(name) else { continue };
             if let (Some(good), Some(document)) = (&state.good, &mut state.document) {
                 document.proxies = sharers(&self.fleet, good);
+                document.proxy_zones = proxy_zones(&self.fleet, good);
                 (document.backends, state.resolution) =
                     compile::compile_endpoints(&self.index, &self.mode, name, good, &own);
                 state.text = text(document);
@@ -224,6 +225,7 @@ impl Core {
             let (listeners, conflicts) = self.listeners(name, state, good);
             let mut compiled = compile::compile(&self.index, &self.mode, name, good, listeners, own);
             compiled.document.proxies = sharers(&self.fleet, good);
+            compiled.document.proxy_zones = proxy_zones(&self.fleet, good);
             (compiled, conflicts)
         });
         let adopted = self.adopted.get(&state.uid).cloned();
@@ -300,10 +302,20 @@ impl Core {
     }
 }
 
-/// How many proxies share a pool's limits; 1 where there are none, so that no proxy's coming or going changes the document.
+/// How many proxies share a pool's limits; 1 where nothing depends on that, so that no proxy's coming or going changes the document.
 fn sharers(fleet: &Fleet, good: &Good) -> u32 {
-    let live = || fleet.live(&good.spec.proxy_class).count().max(1);
-    good.spec.limits.as_ref().map_or(1, |_| u32::try_from(live()).unwrap_or(u32::MAX))
+    if good.spec.limits.is_none() && good.spec.locality.is_none() {
+        return 1;
+    }
+    u32::try_from(fleet.live(&good.spec.proxy_class).count().max(1)).unwrap_or(u32::MAX)
+}
+
+/// Where the proxies are; nothing where nothing depends on that.
+fn proxy_zones(fleet: &Fleet, good: &Good) -> BTreeMap<String, String> {
+    let class = good.spec.locality.as_ref().map(|_| good.spec.proxy_class.as_str());
+    let members =
+        fleet.members().map(|member| &member.proxy).filter(|proxy| Some(proxy.class.as_str()) == class);
+    members.filter_map(|proxy| Some((proxy.name.clone(), proxy.zone.clone()?))).collect()
 }
 
 /// The version that serves, and what is wrong with the object as it is.

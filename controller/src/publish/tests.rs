@@ -107,6 +107,7 @@ fn proxy() -> Proxy {
         class: "default".to_owned(),
         name: "proxy-0".to_owned(),
         node: None,
+        zone: None,
         address: "10.0.0.1:9443".parse().unwrap(),
         serving: true,
         terminating: false,

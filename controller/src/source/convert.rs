@@ -151,6 +151,7 @@ fn slice_endpoint(endpoint: Endpoint, is_ip: bool) -> SliceEndpoint {
         serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         node: endpoint.node_name,
+        zone: endpoint.zone,
     }
 }
 

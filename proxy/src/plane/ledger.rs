@@ -13,7 +13,7 @@ use super::{
     Origin, SharedPort,
     check::{check, rejection},
     claims::{Documents, Rejections, Settlement, settle},
-    pool::PoolEntry,
+    pool::{Owner, PoolEntry},
 };
 use crate::{
     health::{Checks, Findings},
@@ -194,11 +194,11 @@ impl Ledger {
         self.pools.retain(|uid, _| documents.contains_key(uid));
         let mut changed = BTreeSet::new();
         for (uid, document) in documents {
-            let workers = self.workers.len();
+            let shared = Owner { workers: self.workers.len(), name: self.shared.name.clone() };
             let pool = self
                 .pools
                 .entry(uid.clone())
-                .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), workers));
+                .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), &shared));
             if pool.update(Arc::clone(document), origin, &self.checks) {
                 changed.insert(uid.clone());
             }

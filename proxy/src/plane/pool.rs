@@ -11,7 +11,7 @@ use evenkeel_api::{
     object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, Locality, PoolSpec, PoolState, Standing, Time, Tuner,
     TunerReport,
 };
 
@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct PoolEntry {
     uid: PoolUid,
+    /// The name of this proxy.
+    proxy: Option<String>,
     document: Arc<PoolDocument>,
     state: Arc<PoolState>,
     tuner: Tuner,
@@ -44,6 +46,12 @@ pub(super) struct PoolEntry {
     built: Time,
     /// No version has been taken yet.
     new: bool,
+}
+
+/// Whose pool it is.
+pub(super) struct Owner {
+    pub(super) workers: usize,
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,12 +91,13 @@ impl EndpointEntry {
 
 impl PoolEntry {
     /// A pool that is new to this proxy, without endpoints yet.
-    pub(super) fn new(uid: PoolUid, document: Arc<PoolDocument>, workers: usize) -> Self {
-        let state = Arc::new(PoolState::new(workers, &mut rand::rng()));
+    pub(super) fn new(uid: PoolUid, document: Arc<PoolDocument>, owner: &Owner) -> Self {
+        let state = Arc::new(PoolState::new(owner.workers, &mut rand::rng()));
         let empty = PoolSpec::new(Algorithm::RoundRobin, Vec::new());
         let tuner = Tuner::new(empty, Arc::clone(&state), clock::now());
         Self {
             uid,
+            proxy: owner.name.clone(),
             document,
             state,
             tuned: Arc::new(Mutex::new(tuner.report())),
@@ -225,6 +234,7 @@ impl PoolEntry {
             || others(document).iter().copied().any(learns)
             || passive
             || document.slow_start.is_some()
+            || document.locality.is_some()
     }
 
     fn follows_load_for_others(&self) -> bool {
@@ -261,7 +271,9 @@ impl PoolEntry {
             overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
-            reads_load: reads_load(&document.algorithm) || self.follows_load_for_others(),
+            reads_load: reads_load(&document.algorithm)
+                || self.follows_load_for_others()
+                || document.locality.is_some(),
             keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
             sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
             endpoints: Arc::clone(&self.reported),
@@ -270,6 +282,7 @@ impl PoolEntry {
             queue: Arc::clone(&self.queue),
             retry: self.retry_policy(),
             uid: self.uid.clone(),
+            zone: self.zone().cloned(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
@@ -319,8 +332,28 @@ impl PoolEntry {
             slow_start: document.slow_start.as_ref().map(Into::into),
             ejection: check.and_then(|check| check.passive.as_ref()).map(Into::into),
             panic_threshold: check.filter(|_| verified).map_or(0, |check| check.panic_threshold),
+            locality: self.locality(),
             ..PoolSpec::new((&document.algorithm).into(), document.backends.iter().map(backend).collect())
         }
+    }
+
+    /// Where this proxy is, as far as it is known.
+    fn zone(&self) -> Option<&String> {
+        self.document.proxy_zones.get(self.proxy.as_ref()?)
+    }
+
+    fn locality(&self) -> Option<Locality> {
+        let document = &self.document;
+        let zone = self.zone()?;
+        let of = &document.locality.as_ref()?.zone;
+        let proxies = f64::from(document.proxies.max(1));
+        Some(Locality {
+            zone: Some(zone.as_str().into()),
+            region: None,
+            overprovisioning: f64::from(of.overprovisioning_percent) / 100.0,
+            spill_at: f64::from(of.spill_at_percent) / 100.0,
+            capacity: of.requests_per_endpoint.map(|requests| f64::from(requests) / proxies),
+        })
     }
 
     fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
@@ -332,7 +365,7 @@ impl PoolEntry {
             terminating: document.terminating,
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
             ready_since: entry.and_then(|entry| entry.ready_since.1),
-            zone: None,
+            zone: document.zone.as_deref().map(Into::into),
             region: None,
         }
     }
@@ -347,6 +380,7 @@ impl PoolEntry {
                 address: document.address,
                 backend: backend.clone(),
                 pod: document.pod.clone(),
+                zone: document.zone.clone(),
                 weight: document.weight,
                 draining: document.terminating || document.weight == 0,
                 health: Arc::clone(&entry.health),

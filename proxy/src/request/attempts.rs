@@ -26,8 +26,10 @@ use crate::{clock, connection::Connection, respond, snapshot::Pool};
 struct Search<'a> {
     connection: &'a Connection,
     wish: &'a Wish,
-    /// As of the snapshot that the request came with; while it waits, of the newest.
-    pool: Arc<Pool>,
+    /// As of the snapshot that the request came with.
+    came: &'a Arc<Pool>,
+    /// As of a newer one, if it had to wait.
+    newest: Option<Arc<Pool>>,
     /// Endpoints that it has been sent to, by `Pick::index`.
     tried: SmallVec<[usize; 4]>,
     retries: usize,
@@ -48,31 +50,36 @@ pub(super) async fn attempts(
     parcel: Box<Parcel>,
 ) -> Result<(Answer, Exchange), RequestError> {
     let (tried, retries) = (SmallVec::new(), 0);
-    let mut search = Search { connection, wish, pool: Arc::clone(pool), tried, retries };
+    let mut search = Search { connection, wish, came: pool, newest: None, tried, retries };
     if let Some(algorithm) = wish.algorithm {
         pool.metrics.overrides.add(algorithm.as_str());
     }
-    pool.retry.requested(clock::now());
+    pool.retry.requested();
     sampling::ask(&connection.worker, pool);
     let result = search.run(parcel).await;
     if search.retries > 0 {
-        let answered = result.as_ref().is_ok_and(|(_, exchange)| !search.pool.retry.refuses(exchange.status));
+        let answered =
+            result.as_ref().is_ok_and(|(_, exchange)| !search.pool().retry.refuses(exchange.status));
         pool.metrics.retried.add(if answered { "answered" } else { "failed" });
     }
     result
 }
 
 impl Search<'_> {
+    fn pool(&self) -> &Arc<Pool> {
+        self.newest.as_ref().unwrap_or(self.came)
+    }
+
     async fn run(&mut self, mut parcel: Box<Parcel>) -> Result<(Answer, Exchange), RequestError> {
         let mut found = self.first().await?;
         let connections = &self.connection.worker.endpoints;
         loop {
-            let spare = if self.pool.retry.keeps(self.retries) { parcel.copy() } else { None };
+            let spare = if self.pool().retry.keeps(self.retries) { parcel.copy() } else { None };
             let (address, sent) = (found.address, Instant::now());
             self.tried.push(found.index);
-            match forward::send(connections, address, self.pool.timeouts, parcel).await {
+            match forward::send(connections, address, self.pool().timeouts, parcel).await {
                 Ok(answer) => {
-                    let refused = self.pool.retry.refuses(answer.response.status());
+                    let refused = self.pool().retry.refuses(answer.response.status());
                     let Some((again, another)) = self.another(spare.filter(|_| refused)) else {
                         return self.answered(found, answer, sent);
                     };
@@ -84,10 +91,10 @@ impl Search<'_> {
                     if error.origin() == Origin::Endpoint {
                         let now = clock::now();
                         found.place.guard.set_outcome(Outcome::new(Status::Failed, now, sent.elapsed()));
-                        self.pool.choice(self.wish.algorithm).measured[found.index].recent.failed(now);
+                        self.pool().choice(self.wish.algorithm).measured[found.index].recent.failed(now);
                     }
                     drop(found);
-                    let again = unsent.or(spare).filter(|_| self.pool.retry.allows(&error, self.retries));
+                    let again = unsent.or(spare).filter(|_| self.pool().retry.allows(&error, self.retries));
                     let Some((again, another)) = self.another(again) else { return Err(error) };
                     self.retried(respond::reason(&error), &another);
                     (parcel, found) = (again, another);
@@ -99,8 +106,8 @@ impl Search<'_> {
     /// Another endpoint for a request that may be sent again, if there is one, and the budget has it. It does not wait for one.
     fn another(&self, again: Option<Box<Parcel>>) -> Option<(Box<Parcel>, Found)> {
         let again = again?;
-        if !self.pool.retry.take(clock::now()) {
-            self.pool.metrics.retries_refused.fetch_add(1, Relaxed);
+        if !self.pool().retry.take() {
+            self.pool().metrics.retries_refused.fetch_add(1, Relaxed);
             return None;
         }
         Some((again, self.look()?))
@@ -108,7 +115,7 @@ impl Search<'_> {
 
     fn retried(&mut self, reason: &'static str, another: &Found) {
         self.retries += 1;
-        self.pool.metrics.retries.add(reason);
+        self.pool().metrics.retries.add(reason);
         tracing::debug!(reason, endpoint = %another.address, "sent to another endpoint");
     }
 
@@ -123,15 +130,15 @@ impl Search<'_> {
 
     /// The first endpoint, for which the request may wait.
     async fn first(&mut self) -> Result<Found, RequestError> {
-        let queue = Arc::clone(&self.pool.queue);
-        let Some(bounds) = self.pool.bounds else { return self.look().ok_or(RequestError::NoEndpoint) };
+        let Some(bounds) = self.pool().bounds else { return self.look().ok_or(RequestError::NoEndpoint) };
+        let queue = Arc::clone(&self.pool().queue);
         // Nobody goes before those that wait.
         if queue.waiting() == 0
             && let Some(found) = self.look()
         {
             return Ok(found);
         }
-        if !self.pool.choice(self.wish.algorithm).balancer.is_full(&self.tried) {
+        if !self.pool().choice(self.wish.algorithm).balancer.is_full(&self.tried) {
             return Err(RequestError::NoEndpoint);
         }
         let Some(rules) = bounds.queue else { return Err(RequestError::EndpointsFull) };
@@ -148,14 +155,14 @@ impl Search<'_> {
     /// Endpoints may have come while it waited; where the pool has gone, it keeps the one that it knows.
     fn renew(&mut self) {
         let snapshot = self.connection.worker.shared.snapshot.load();
-        if let Some(newest) = snapshot.pools.get(&self.pool.uid) {
-            self.pool = Arc::clone(newest);
+        if let Some(newest) = snapshot.pools.get(&self.pool().uid) {
+            self.newest = Some(Arc::clone(newest));
         }
     }
 
     /// An endpoint that has a place now.
     fn look(&self) -> Option<Found> {
-        let (pool, wish) = (&self.pool, self.wish);
+        let (pool, wish) = (self.pool(), self.wish);
         let query = Query {
             client: Some(self.connection.peer.ip()),
             key: wish.key.as_deref().map(Key::Bytes),
@@ -180,11 +187,12 @@ impl Search<'_> {
         mut answer: Answer,
         sent: Instant,
     ) -> Result<(Answer, Exchange), RequestError> {
-        let (pool, latency, address) = (&self.pool, sent.elapsed(), found.address);
+        let (pool, answered, address) = (self.pool(), Instant::now(), found.address);
+        let latency = answered.duration_since(sent);
         let choice = pool.choice(self.wish.algorithm);
         let status = answer.response.status();
         let (measured, is_failure) = (&choice.measured[found.index], status.is_server_error());
-        pool.metrics.endpoint_answered(measured, latency, is_failure, clock::now());
+        pool.metrics.endpoint_answered(measured, latency, is_failure, clock::of(answered));
         if status == StatusCode::SWITCHING_PROTOCOLS {
             found.place.guard.set_outcome(Outcome::new(Status::Failed, clock::now(), latency));
             return Err(RequestError::UnexpectedUpgrade { address });
@@ -213,9 +221,9 @@ impl Search<'_> {
     fn session_begins_at(&self, endpoint: &EndpointId) -> bool {
         let Some(session) = &self.wish.session else { return true };
         let is_full = |bounds: crate::snapshot::Bounds| {
-            let own = self.pool.endpoints.iter().find(|of| of.id == session.as_str());
+            let own = self.pool().endpoints.iter().find(|of| of.id == session.as_str());
             own.is_some_and(|own| own.state.in_flight() >= u64::from(bounds.max_in_flight))
         };
-        session != endpoint && !self.pool.bounds.is_some_and(is_full)
+        session != endpoint && !self.pool().bounds.is_some_and(is_full)
     }
 }

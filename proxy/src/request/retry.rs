@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use evenkeel_api::object::{Retries, RetryOn};
-use evenkeel_balance::Time;
 use http::StatusCode;
 
 use super::{
     budget::Budget,
     error::{RequestError, Retry},
 };
+use crate::clock;
 
 /// When a pool's requests are sent again.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ impl Policy {
     }
 
     /// A request has come.
-    pub(crate) fn requested(&self, now: Time) {
+    pub(crate) fn requested(&self) {
         if let Some(budget) = &self.budget {
-            budget.requested(now);
+            budget.requested(clock::now());
         }
     }
 
@@ -67,8 +67,8 @@ impl Policy {
     }
 
     /// Takes a retry out of the budget.
-    pub(crate) fn take(&self, now: Time) -> bool {
-        self.budget.as_ref().is_none_or(|budget| budget.take(now))
+    pub(crate) fn take(&self) -> bool {
+        self.budget.as_ref().is_none_or(|budget| budget.take(clock::now()))
     }
 }
 

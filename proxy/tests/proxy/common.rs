@@ -28,6 +28,7 @@ pub(crate) fn proxy() -> Proxy {
 
 pub(crate) fn proxy_with(shared_port: SharedPort) -> Proxy {
     let config = ProxyConfig {
+        name: Some("proxy-1".to_owned()),
         threads: NonZeroUsize::new(2).unwrap(),
         address: Ipv4Addr::LOCALHOST.into(),
         shared_port,

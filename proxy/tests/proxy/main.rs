@@ -11,6 +11,7 @@ mod fields;
 mod framing;
 mod health;
 mod limits;
+mod locality;
 mod path;
 mod plane;
 mod prequal;

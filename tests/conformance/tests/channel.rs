@@ -37,6 +37,7 @@ fn live(address: SocketAddr) -> Proxy {
         class: "default".to_owned(),
         name: "proxy-0".to_owned(),
         node: None,
+        zone: None,
         address,
         serving: true,
         terminating: false,

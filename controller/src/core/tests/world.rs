@@ -23,6 +23,8 @@ pub(super) struct World {
     /// Proxies that do not answer.
     pub(super) deaf: BTreeSet<String>,
     pub(super) rejected: BTreeMap<PoolUid, Vec<Rejection>>,
+    /// Zones of what comes from now on, in turn.
+    pub(super) zones: Vec<String>,
 }
 
 pub(super) const SPEC: &str = r#"{
@@ -46,6 +48,7 @@ impl World {
             effects: Vec::new(),
             deaf: BTreeSet::new(),
             rejected: BTreeMap::new(),
+            zones: Vec::new(),
         };
         world.class(ProxyClassSpec::permissive_default());
         world.proxy("p1", true);
@@ -83,6 +86,7 @@ impl World {
             class: class.to_owned(),
             name: id.to_owned(),
             node: None,
+            zone: self.zones.first().cloned(),
             address: format!("10.9.0.{}:9443", &id[1..]).parse().unwrap(),
             serving,
             terminating: false,
@@ -97,13 +101,15 @@ impl World {
     pub(super) fn slice(&mut self, namespace: &str, service: &str, addresses: &[&str]) {
         let endpoints = addresses
             .iter()
-            .map(|address| SliceEndpoint {
+            .enumerate()
+            .map(|(number, address)| SliceEndpoint {
                 address: Some(address.parse().unwrap()),
                 pod: Some(PodReference { uid: format!("uid-{address}"), name: format!("app-{address}") }),
                 ready: true,
                 serving: true,
                 terminating: false,
                 node: None,
+                zone: self.zones.get(number % self.zones.len().max(1)).cloned(),
             })
             .collect();
         let slice = Slice {
@@ -252,6 +258,7 @@ pub(super) fn report(version: &Published) -> PoolsReport {
                     address: endpoint.address.to_string(),
                     backend: backend.clone(),
                     pod: None,
+                    zone: None,
                     weight: endpoint.weight,
                     draining: false,
                     health: Health::Healthy,

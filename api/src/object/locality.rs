@@ -1,0 +1,45 @@
+//! Endpoints nearby come first.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which endpoints come first by where they are. On Kubernetes, where slices tell the zones of endpoints and of proxies; addresses
+/// are nowhere.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Locality {
+    /// Endpoints in the zone of the proxy come first.
+    pub zone: ZoneLocality,
+}
+
+/// Endpoints in the zone of the proxy come first. What they cannot take goes to the others: because some of them are out, or because
+/// they are too busy. A proxy whose zone is not known, and a backend without endpoints there, know no zones.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ZoneLocality {
+    /// Mean utilization of the zone's endpoints, in per cent, above which part of the traffic goes to the others, more with each
+    /// second. It is what endpoints report in the header `endpoint-load-metrics` (ORCA), or else by `requestsPerEndpoint`.
+    #[serde(default = "default_spill_at")]
+    #[schemars(range(min = 1, max = 100))]
+    pub spill_at_percent: u8,
+
+    /// Requests at a time, of all proxies of the class together, that fill an endpoint for each unit of its weight, where it reports
+    /// no utilization. Without it such an endpoint is never too busy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_endpoint: Option<u32>,
+
+    /// How much more than their part the zone's endpoints may take when some of them are out, in per cent: at 140, five of seven
+    /// still take all.
+    #[serde(default = "default_overprovisioning")]
+    #[schemars(range(min = 100, max = 1000))]
+    pub overprovisioning_percent: u16,
+}
+
+const fn default_spill_at() -> u8 {
+    80
+}
+
+const fn default_overprovisioning() -> u16 {
+    140
+}
