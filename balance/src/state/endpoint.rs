@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Counters, Reported, Shared, Trial, estimate::Estimate, load::Load, response_time::ResponseTime,
+    Counters, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load, response_time::ResponseTime,
     trial::Probation,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub struct EndpointState {
     response_time: ResponseTime,
     shared: Arc<Shared>,
     probation: Probation,
-    estimate: Estimate,
+    estimate: LatencyEstimate,
     load: Load,
 }
 
@@ -57,7 +57,7 @@ impl EndpointState {
             response_time: ResponseTime::new(),
             shared,
             probation: Probation::new(),
-            estimate: Estimate::new(),
+            estimate: LatencyEstimate::new(),
             load: Load::new(),
         }
     }

@@ -13,9 +13,10 @@ const LOADS: usize = 6;
 /// Age at which an estimate counts no more, in nanoseconds.
 const FRESH: u64 = 1_000_000_000;
 
-/// Six loads in 288 bytes. Threads write without a lock: a sample overwritten by another's is lost, and no more.
+/// What a request may expect of an endpoint by how many it has in flight: for the proxy's own view, and for endpoints that
+/// answer probes. Six loads in 288 bytes. Threads write without a lock: a sample overwritten by another's is lost, and no more.
 #[derive(Debug)]
-pub(crate) struct Estimate {
+pub struct LatencyEstimate {
     loads: [AtLoad; LOADS],
 }
 
@@ -28,8 +29,16 @@ struct AtLoad {
     samples: [AtomicU32; SAMPLES],
 }
 
-impl Estimate {
-    pub(crate) fn new() -> Self {
+impl Default for LatencyEstimate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LatencyEstimate {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
         let zero = || AtomicU32::new(0);
         let at_load = || AtLoad {
             at: AtomicU64::new(0),
@@ -40,15 +49,16 @@ impl Estimate {
         Self { loads: std::array::from_fn(|_| at_load()) }
     }
 
-    /// Takes the latency of a request that began with `load` in flight, itself included.
-    pub(crate) fn record(&self, load: u32, nanos: f64, now: Time) {
+    /// Takes the latency in nanoseconds of a request that began with `load` in flight, itself included.
+    pub fn record(&self, load: u32, nanos: f64, now: Time) {
         self.loads[place(u64::from(load))].record(nanos, now);
     }
 
     /// The latency in nanoseconds that a request may expect which would be one of `load` in flight: of the nearest load of
     /// which anything fresh is known. With nothing in flight, what is no longer fresh is forgotten, so that an endpoint that
     /// was slow is tried again, one request at a time; with something in flight, the last that was known counts on.
-    pub(crate) fn at(&self, load: u64, now: Time) -> Option<f64> {
+    #[must_use]
+    pub fn at(&self, load: u64, now: Time) -> Option<f64> {
         let here = place(load);
         let mut last: Option<&AtLoad> = None;
         for far in 0..LOADS {
@@ -110,7 +120,7 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn check(samples: &[(u64, u32, f64)], load: u64, now: u64, expect: Option<f64>) {
-        let estimate = Estimate::new();
+        let estimate = LatencyEstimate::new();
         for (at, load, nanos) in samples {
             estimate.record(*load, *nanos, Time::from_nanos(*at));
         }

@@ -1,0 +1,5 @@
+//! Results for people: columns of text, Markdown, JSON, and charts.
+
+mod text;
+
+pub use text::{table, verdicts};
