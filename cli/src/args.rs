@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_api::Duration;
+use evenkeel_simulator::Entrant;
 
 /// Evenkeel's command line.
 #[derive(Parser, Debug)]
@@ -29,6 +30,8 @@ pub enum Command {
     Top(Top),
     /// Say in a few lines whether all is well; exit code 3 if it is not.
     Status(Status),
+    /// Play scenarios of a pool in simulated time; exit code 3 if what must hold does not.
+    Simulate(Simulate),
 }
 
 /// `evenkeel local`.
@@ -116,6 +119,47 @@ pub struct Status {
     /// Where the controller is.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// `evenkeel simulate`.
+#[derive(clap::Args, Debug)]
+pub struct Simulate {
+    /// Files of scenarios; those of the project are in simulator/scenarios.
+    #[arg(required = true, value_name = "SCENARIO.yaml")]
+    pub scenarios: Vec<PathBuf>,
+    /// In place of those that the scenario names; what must hold is not looked at then.
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Vec<Entrant>,
+    /// In place of the scenario's number of seeds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub seeds: Option<u32>,
+    /// As the tests play it: one seed, fewer seconds, fewer variants.
+    #[arg(long)]
+    pub short: bool,
+    /// Threads that play [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Results,
+    /// Also write charts: FILE.svg (latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+    /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it
+    /// links to beside it.
+    #[arg(long, value_name = "FILE.md")]
+    pub page: Option<PathBuf>,
+}
+
+/// How to print results.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Results {
+    /// Columns.
+    Table,
+    /// Tables in Markdown.
+    Markdown,
+    /// JSON, for programs.
+    Json,
 }
 
 /// What can be listed.

@@ -1,12 +1,14 @@
 //! The command line: `evenkeel`, also `kubectl evenkeel`.
 //!
-//! `local` runs a controller and a proxy in this process; everything else asks a controller, of a cluster or of `local`.
+//! `local` runs a controller and a proxy in this process; `simulate` asks nobody; everything else asks a
+//! controller, of a cluster or of `local`.
 
 pub mod args;
 pub mod get;
 pub mod local;
 pub mod output;
 pub mod server;
+pub mod simulate;
 pub mod status;
 pub mod table;
 pub mod top;
@@ -30,6 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<std::process::ExitCode> {
             Command::Get(get) => get::run(get).await,
             Command::Top(top) => top::run(top).await,
             Command::Status(status) => status::run(status).await,
+            Command::Simulate(simulate) => simulate::run(&simulate),
         }
     })
 }

@@ -43,9 +43,12 @@ impl Arrivals {
                 let path = folder.join(file);
                 let text = std::fs::read_to_string(&path)
                     .map_err(|source| Problem::Read { path: path.clone(), source })?;
-                let seconds: Result<Vec<f64>, _> = text.lines().map(|line| line.trim().parse::<f64>()).collect();
+                let seconds: Result<Vec<f64>, _> =
+                    text.lines().map(|line| line.trim().parse::<f64>()).collect();
                 let nanos: Vec<f64> = match seconds {
-                    Ok(seconds) if seconds.iter().all(|each| *each >= 0.0) && seconds.iter().sum::<f64>() > 0.0 => {
+                    Ok(seconds)
+                        if seconds.iter().all(|each| *each >= 0.0) && seconds.iter().sum::<f64>() > 0.0 =>
+                    {
                         seconds.into_iter().map(|each| each * 1e9 / load).collect()
                     }
                     _ => {

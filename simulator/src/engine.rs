@@ -40,9 +40,16 @@ enum Event {
     /// Its deadline.
     Late(Ticket),
     /// A probe comes to its machine.
-    Asked { proxy: u32, machine: u32 },
+    Asked {
+        proxy: u32,
+        machine: u32,
+    },
     /// Its answer comes to its proxy.
-    Told { proxy: u32, machine: u32, answer: ProbeAnswer },
+    Told {
+        proxy: u32,
+        machine: u32,
+        answer: ProbeAnswer,
+    },
     Tick(u32),
     Weather(Moment),
     Sample,
@@ -163,9 +170,13 @@ impl Engine<'_> {
         let now = self.now;
         let proxy = &mut self.proxies[arrival.proxy];
         let key = arrival.key.map(u64::to_le_bytes);
-        let query = Query { key: key.as_ref().map(|key| Key::Bytes(key)), ..Query::at(Time::from_nanos(now), 0) };
+        let query =
+            Query { key: key.as_ref().map(|key| Key::Bytes(key)), ..Query::at(Time::from_nanos(now), 0) };
         for index in proxy.balancer.to_probe(&mut proxy.rng).collect::<Vec<_>>() {
-            let asked = Event::Asked { proxy: number::small(arrival.proxy), machine: number::small(proxy.machine(index)) };
+            let asked = Event::Asked {
+                proxy: number::small(arrival.proxy),
+                machine: number::small(proxy.machine(index)),
+            };
             self.queue.push(self.lanes.there, now, asked);
         }
         let Some(pick) = proxy.balancer.pick(&query, &mut proxy.rng) else {
@@ -174,7 +185,8 @@ impl Engine<'_> {
         };
         if self.bounded {
             let has = proxy.state.endpoint(&pick.endpoint.id).in_flight();
-            let room = (BOUND * proxy.state.in_flight() as f64 / proxy.balancer.endpoints().count() as f64).ceil();
+            let room =
+                (BOUND * proxy.state.in_flight() as f64 / proxy.balancer.endpoints().count() as f64).ceil();
             self.recorder.over_bound += u64::from(has as f64 > room.max(1.0));
         }
         let machine = proxy.machine(pick.index);
@@ -183,7 +195,6 @@ impl Engine<'_> {
             begun: now,
             work: arrival.work,
             machine: number::small(machine),
-            proxy: number::small(arrival.proxy),
             guard: Some(pick.guard),
             ..Request::default()
         });
@@ -251,15 +262,9 @@ impl Engine<'_> {
         self.fail(guard, &request, Status::Failed);
     }
 
-    fn fail(&mut self, mut guard: Guard, request: &Request, status: Status) {
+    fn fail(&self, mut guard: Guard, request: &Request, status: Status) {
         let latency = Duration::from_nanos(self.now - request.begun);
         guard.set_outcome(Outcome::new(status, Time::from_nanos(self.now), latency));
-        drop(guard);
-        let proxy = &mut self.proxies[request.proxy as usize];
-        // As the proxy does: not only at the next tick.
-        if self.case.ejection && proxy.state.is_urgent() {
-            proxy.tick(self.now);
-        }
     }
 
     fn asked(&mut self, proxy: u32, machine: u32) {

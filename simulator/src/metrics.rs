@@ -196,7 +196,9 @@ impl Recorder {
         let ms = |quantile| self.latencies.quantile(quantile) / 1e6;
         // Requests that failed at once are no latencies, but requests.
         let requests = self.counts.iter().sum::<u64>();
-        let measured = |window: &&Window| window.end * 1e9 > self.from as f64 + 1.0 && window.end * 1e9 <= self.to as f64 + 1.0;
+        let measured = |window: &&Window| {
+            window.end * 1e9 > self.from as f64 + 1.0 && window.end * 1e9 <= self.to as f64 + 1.0
+        };
         let figures = Figures {
             requests,
             errors: self.failed as f64 / (requests as f64).max(1.0),
@@ -237,7 +239,8 @@ mod tests {
     fn check(requests: &[(usize, u64, u64)], expect: impl Fn(&Run)) {
         const S: u64 = 1_000_000_000;
         let mut recorder = Recorder::new(2, 10 * S, 30 * S, 5 * S);
-        let mut steps: Vec<_> = requests.iter().map(|(number, begun, _)| (*begun, Some(*number), 0)).collect();
+        let mut steps: Vec<_> =
+            requests.iter().map(|(number, begun, _)| (*begun, Some(*number), 0)).collect();
         steps.extend(requests.iter().map(|(_, begun, latency)| (begun + latency, None, *begun)));
         steps.sort_by_key(|(at, ..)| *at);
         for (at, sent, begun) in steps {

@@ -1,13 +1,21 @@
 //! Numbers from one kind to another, where the lints want to know why that is safe.
 
 /// The nearest whole number, of what is not negative and below 2^53.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, which is what is wanted"
+)]
 pub(crate) fn whole(number: f64) -> u64 {
     number.round() as u64
 }
 
 /// The next whole number from here up.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, which is what is wanted"
+)]
 pub(crate) fn up(number: f64) -> u64 {
     number.ceil() as u64
 }

@@ -71,8 +71,8 @@ impl Weigher {
             let (completed, busy) = server.take_usage(now);
             let (goodput, utilization) = &mut self.smoothed[machine];
             *goodput = *goodput * kept + completed as f64 / passed * (1.0 - kept);
-            *utilization =
-                *utilization * kept + busy / (passed * weather.allotted(machine).unwrap_or(1.0)) * (1.0 - kept);
+            *utilization = *utilization * kept
+                + busy / (passed * weather.allotted(machine).unwrap_or(1.0)) * (1.0 - kept);
         }
         let ratio = |(goodput, utilization): &(f64, f64)| (*utilization > 0.0).then(|| goodput / utilization);
         let known: Vec<f64> = self.smoothed.iter().filter_map(ratio).collect();

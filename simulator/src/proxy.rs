@@ -87,7 +87,8 @@ impl Proxy {
     }
 
     fn know(&mut self, weather: &Weather<'_>) {
-        self.ids = (0..weather.machines.len()).map(|index| (id(weather, index), number::small(index))).collect();
+        self.ids =
+            (0..weather.machines.len()).map(|index| (id(weather, index), number::small(index))).collect();
     }
 
     fn place(&mut self) {

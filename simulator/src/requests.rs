@@ -9,7 +9,6 @@ pub(crate) struct Request {
     /// Nanoseconds at speed 1.
     pub(crate) work: f64,
     pub(crate) machine: u32,
-    pub(crate) proxy: u32,
     /// When it came to the machine, and how many requests that had then, this one included.
     pub(crate) arrived: u64,
     pub(crate) load: u32,

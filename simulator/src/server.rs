@@ -209,7 +209,8 @@ mod tests {
                 ends.push((server.end(at).unwrap(), at));
             }
         };
-        let mut steps: Vec<_> = requests.iter().enumerate().map(|(id, (at, work))| (*at, Ok((id, *work)))).collect();
+        let mut steps: Vec<_> =
+            requests.iter().enumerate().map(|(id, (at, work))| (*at, Ok((id, *work)))).collect();
         steps.extend(speeds.iter().map(|(at, speed)| (*at, Err(*speed))));
         steps.sort_by_key(|(at, _)| *at);
         for (at, step) in steps {

@@ -70,14 +70,18 @@ impl Service {
     /// If a parameter is out of range.
     pub(crate) fn work(&self) -> Result<Work, Problem> {
         let nanos = |span: Span| span.0 as f64;
-        let bad = |field: &str, must: &str| Err(Problem::Value { field: format!("service.{field}"), must: must.into() });
+        let bad = |field: &str, must: &str| {
+            Err(Problem::Value { field: format!("service.{field}"), must: must.into() })
+        };
         Ok(match *self {
             Self::Constant { mean } => Work::Constant(nanos(mean)),
             Self::Exponential { mean } => Work::Exponential(nanos(mean)),
-            Self::LogNormal { mean, sigma } => match LogNormal::new(nanos(mean).ln() - sigma * sigma / 2.0, sigma) {
-                Ok(distribution) if sigma >= 0.0 && mean.0 > 0 => Work::LogNormal(distribution),
-                _ => return bad("logNormal", "have a mean above 0 and a sigma that is not negative"),
-            },
+            Self::LogNormal { mean, sigma } => {
+                match LogNormal::new(nanos(mean).ln() - sigma * sigma / 2.0, sigma) {
+                    Ok(distribution) if sigma >= 0.0 && mean.0 > 0 => Work::LogNormal(distribution),
+                    _ => return bad("logNormal", "have a mean above 0 and a sigma that is not negative"),
+                }
+            }
             Self::Pareto { mean, shape } => match Pareto::new(nanos(mean) * (shape - 1.0) / shape, shape) {
                 Ok(distribution) if shape > 1.0 => Work::Pareto(distribution),
                 _ => return bad("pareto", "have a mean above 0 and a shape above 1"),

@@ -40,8 +40,9 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no span of time, such as 250us, 40ms or 1.5s")))
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is no span of time, such as 250us, 40ms or 1.5s"))
+        })
     }
 }
 

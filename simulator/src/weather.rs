@@ -113,7 +113,8 @@ impl<'a> Weather<'a> {
                     return Met::default();
                 };
                 let factor = noise.factors[self.rng.random_range(0..noise.factors.len())];
-                self.machines[index].noise = factor.from + self.rng.random::<f64>() * (factor.to - factor.from);
+                self.machines[index].noise =
+                    factor.from + self.rng.random::<f64>() * (factor.to - factor.from);
                 let next = now + service::evenly(noise.every_from, noise.every_to, &mut self.rng);
                 Met::of(vec![index], Some((next, moment)))
             }
@@ -147,7 +148,9 @@ impl<'a> Weather<'a> {
     pub(crate) fn discipline(&self, index: usize) -> Discipline {
         match self.group(index).server {
             Kind::Unlimited {} => Discipline::Unlimited,
-            Kind::Workers { count, queue } => Discipline::Workers { count, queue: queue.unwrap_or(usize::MAX) },
+            Kind::Workers { count, queue } => {
+                Discipline::Workers { count, queue: queue.unwrap_or(usize::MAX) }
+            }
             Kind::Sharing { cores, contended, .. } => {
                 let spare = self.machines[index].spare;
                 let contended = if spare > 0.0 { 1.0 } else { contended };
@@ -305,7 +308,8 @@ base:
         let mut weather = Weather::new(&case, 1);
         let mut moments = weather.first();
         let mut speeds = Vec::new();
-        while let Some(next) = moments.iter().position(|moment| moments.iter().all(|each| moment.0 <= each.0)) {
+        while let Some(next) = moments.iter().position(|moment| moments.iter().all(|each| moment.0 <= each.0))
+        {
             let (at, moment) = moments.remove(next);
             if at > until {
                 continue;

@@ -66,16 +66,25 @@ impl Tuner {
             .collect();
         let still = parameters.hysteresis.max(0.0).ln_1p();
         let (min, max) = (parameters.min.clamp(1e-3, 1.0), parameters.max.clamp(1.0, 1e3));
-        for (id, excess) in excesses {
+        let stepped: Vec<_> = excesses
+            .into_iter()
+            .filter_map(|(id, excess)| {
+                let factor = self.records.get(&id)?.adaptive.factor;
+                let factor = match excess {
+                    None if (factor - 1.0).abs() < 0.01 => 1.0,
+                    None => factor + FORGET * (1.0 - factor),
+                    Some(excess) if excess.abs() <= still => factor,
+                    Some(excess) => factor * (-GAIN * excess.clamp(-MAX_EXCESS, MAX_EXCESS)).exp(),
+                };
+                Some((id, factor))
+            })
+            .collect();
+        // Only their ratios count. Left alone, all that are better than a bad one would go up to the bound, and it would have
+        // that much further to go once it is well again.
+        let middle = mean(stepped.iter().map(|(_, factor)| factor.ln())).unwrap_or(0.0).exp();
+        for (id, factor) in stepped {
             let Some(record) = self.records.get_mut(&id) else { continue };
-            let factor = &mut record.adaptive.factor;
-            *factor = match excess {
-                None if (*factor - 1.0).abs() < 0.01 => 1.0,
-                None => *factor + FORGET * (1.0 - *factor),
-                Some(excess) if excess.abs() <= still => *factor,
-                Some(excess) => *factor * (-GAIN * excess.clamp(-MAX_EXCESS, MAX_EXCESS)).exp(),
-            }
-            .clamp(min, max);
+            record.adaptive.factor = (factor / middle).clamp(min, max);
         }
     }
 

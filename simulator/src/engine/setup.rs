@@ -32,14 +32,18 @@ impl<'a> Engine<'a> {
         let algorithm = entrant.algorithm();
         let proxy = |index: usize| Proxy::new(case, algorithm.clone(), &weather, seeds(100 + index as u64));
         let proxies: Vec<_> = (0..case.proxies).map(proxy).collect();
-        let reads = matches!(algorithm, Algorithm::WeightedByLoad(_) | Algorithm::Adaptive(_) | Algorithm::Auto(_));
+        let reads =
+            matches!(algorithm, Algorithm::WeightedByLoad(_) | Algorithm::Adaptive(_) | Algorithm::Auto(_));
         let reports = (case.reports && reads).then(|| Reports::new(count));
         let weigher = case.weights.filter(|_| entrant == Entrant::Plain(Plain::WeightedRoundRobin));
         let weigher = weigher.map(|weights| Weigher::new(weights, count));
         let mut queue = Queue::new();
         let late = case.deadline.map_or(0, |span| span.0);
-        let lanes =
-            Lanes { there: queue.lane(case.network.0), back: queue.lane(case.network.0), late: queue.lane(late) };
+        let lanes = Lanes {
+            there: queue.lane(case.network.0),
+            back: queue.lane(case.network.0),
+            late: queue.lane(late),
+        };
         for (at, moment) in weather.first() {
             queue.push_at(at, Event::Weather(moment));
         }

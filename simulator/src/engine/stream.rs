@@ -30,7 +30,14 @@ pub(super) struct Arrival {
 
 impl Stream {
     /// Requests from time 0 to `end`, at most `limit` of them.
-    pub(super) fn new(seed: u64, intervals: Intervals, work: Work, keys: Option<Keys>, limit: u64, end: u64) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        intervals: Intervals,
+        work: Work,
+        keys: Option<Keys>,
+        limit: u64,
+        end: u64,
+    ) -> Self {
         let zipf = keys.and_then(|keys| Zipf::new(f64::from(keys.count), keys.zipf).ok());
         let mut stream = Self {
             rng: SmallRng::seed_from_u64(seed),

@@ -10,7 +10,8 @@ use crate::{
 /// What each algorithm came to in each variant: headings, then rows.
 #[must_use]
 pub fn table(results: &Results) -> Vec<Vec<String>> {
-    let mut columns: Vec<Column> = COLUMNS.iter().copied().filter(|column| results.has(column.figure)).collect();
+    let mut columns: Vec<Column> =
+        COLUMNS.iter().copied().filter(|column| results.has(column.figure)).collect();
     columns.extend(EXTRA.iter().copied().filter(|column| results.asks(column.figure)));
     let mut headings = vec!["variant".to_owned(), "algorithm".to_owned()];
     headings.extend(columns.iter().map(|column| column.heading.to_owned()));

@@ -232,7 +232,8 @@ impl Case {
     /// When the last change ended that ends, and whom it was about.
     #[must_use]
     pub fn healed(&self) -> Option<(u64, Vec<usize>)> {
-        let last = self.changes.iter().filter(|change| change.until.is_some()).max_by_key(|change| change.until)?;
+        let last =
+            self.changes.iter().filter(|change| change.until.is_some()).max_by_key(|change| change.until)?;
         Some((last.until?.0, last.endpoints.clone()))
     }
 
@@ -251,7 +252,11 @@ impl Case {
             (self.swap_spare.is_none_or(|span| span.0 > 0), "swapSpare", "be above 0s"),
             (self.weights.is_none_or(|weights| weights.every.0 > 0), "weights.every", "be above 0s"),
             (self.probe_cost >= 0.0 && self.probe_cost.is_finite(), "probeCost", "not be negative"),
-            (self.keys.is_none_or(|keys| keys.count > 0 && keys.zipf >= 0.0), "keys", "be some, zipf not negative"),
+            (
+                self.keys.is_none_or(|keys| keys.count > 0 && keys.zipf >= 0.0),
+                "keys",
+                "be some, zipf not negative",
+            ),
         ];
         if let Some((_, field, must)) = checks.iter().find(|(holds, ..)| !holds) {
             return Err(value(field, must));
@@ -260,7 +265,10 @@ impl Case {
             let noise = group.noise.as_ref();
             let slow = noise.is_some_and(|noise| noise.every_from.0 == 0 || noise.factors.is_empty());
             if !positive(group.speed) || slow {
-                return Err(value("endpoints", "have a speed above 0, and noise that takes time and has factors"));
+                return Err(value(
+                    "endpoints",
+                    "have a speed above 0, and noise that takes time and has factors",
+                ));
             }
         }
         for change in &self.changes {

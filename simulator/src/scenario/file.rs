@@ -33,6 +33,8 @@ pub struct Scenario {
     pub expect: Vec<Expect>,
     /// It measures this machine, and must run alone.
     pub alone: bool,
+    /// It was shortened.
+    pub short: bool,
     /// Where its file is.
     pub folder: PathBuf,
 }
@@ -189,7 +191,8 @@ impl Scenario {
     /// # Errors
     /// If there is none, or anything in it is wrong.
     pub fn load(path: &Path, short: bool) -> Result<Self, Problem> {
-        let text = fs::read_to_string(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
         let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Self::parse(&name, &text, path.parent().unwrap_or_else(|| Path::new("")), short)
     }
@@ -213,6 +216,7 @@ impl Scenario {
             variants: Vec::new(),
             expect: file.expect,
             alone: file.alone,
+            short,
             folder: folder.to_owned(),
         };
         let mut variants = vec![(Vec::new(), file.base)];
@@ -243,7 +247,9 @@ impl Scenario {
             if !short.algorithms.is_empty() {
                 scenario.algorithms = short.algorithms;
             }
-            scenario.expect.retain(|expect| !expect.full);
+            let (expects, playing) = (&mut scenario.expect, &scenario.algorithms);
+            expects.iter_mut().for_each(|expect| expect.of.retain(|entrant| playing.contains(entrant)));
+            expects.retain(|expect| !expect.full && !expect.of.is_empty());
         }
         Ok(scenario)
     }

@@ -28,7 +28,8 @@ fn check(text: &str, short: bool, expect: Result<&[&str], &str>) {
 #[test]
 fn a_matrix_is_every_combination() {
     check("", false, Ok(&[""]));
-    let matrix = "matrix:\n- {low: {load: 0.5}, high: {load: 0.9}}\n- {one: {proxies: 1}, two: {proxies: 2}}\n";
+    let matrix =
+        "matrix:\n- {low: {load: 0.5}, high: {load: 0.9}}\n- {one: {proxies: 1}, two: {proxies: 2}}\n";
     check(matrix, false, Ok(&["high, one", "high, two", "low, one", "low, two"]));
     check(&format!("{matrix}short: {{in: [low]}}"), true, Ok(&["low, one", "low, two"]));
 }
