@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
-use evenkeel_simulator::{Results, Scenario, judge, report, run_all};
+use evenkeel_simulator::{Results, Scenario, Verdict, judge, report, run_all};
 
 use crate::{
     args::{self, Simulate},
@@ -33,7 +33,7 @@ pub fn run(simulate: &Simulate) -> anyhow::Result<ExitCode> {
             scenario.expect.clear();
         }
         let results = run_all(scenario, threads).with_context(problem)?;
-        missed |= judge(&results).iter().any(|verdict| !verdict.holds);
+        missed |= judge(&results).iter().any(Verdict::is_missed);
         show(&results, simulate.output)?;
         if let Some(path) = &simulate.report {
             write_report(&results, path)?;
@@ -88,11 +88,17 @@ fn write_report(results: &Results, path: &Path) -> anyhow::Result<()> {
     write(&path.join(format!("{}.html", results.scenario.name)), &report::html(results))
 }
 
+/// What the scenario's page shows, and what must hold.
+fn summary(results: &Results) -> String {
+    let verdicts = report::markdown(&report::verdicts(&judge(results)));
+    format!("\n{}\n{verdicts}\n", report::markdown(&report::compact(results)))
+}
+
 /// The tables between the page's marks, and the chart beside it if the page links to it.
 fn write_page(results: &Results, page: &Path) -> anyhow::Result<()> {
     let name = &results.scenario.name;
     let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    if let Some(text) = report::replaced(&text, name, &tables(results)) {
+    if let Some(text) = report::replaced(&text, name, &summary(results)) {
         write(page, &text)?;
     }
     let chart = format!("charts/{name}.svg");

@@ -19,6 +19,16 @@ pub struct Verdict {
     pub at: String,
     /// Whether it holds everywhere.
     pub holds: bool,
+    /// Why it is known not to.
+    pub known: Option<String>,
+}
+
+impl Verdict {
+    /// It does not hold, and that is news.
+    #[must_use]
+    pub const fn is_missed(&self) -> bool {
+        !self.holds && self.known.is_none()
+    }
 }
 
 /// Compares all that must hold to the results. What was not measured does not hold, but for what a shortened scenario leaves
@@ -57,7 +67,8 @@ fn verdict(results: &Results, expect: &Expect) -> Verdict {
         (None, Some(least)) => format!("at least {least}"),
         (None, None) => String::new(),
     };
-    Verdict { say: expect.say.clone(), bound, found, at, holds: miss <= 0.0 }
+    let (say, known) = (expect.say.clone(), expect.known.clone());
+    Verdict { say, bound, found, at, holds: miss <= 0.0, known }
 }
 
 /// By how much the bounds are missed (negative: kept), and by which figure.

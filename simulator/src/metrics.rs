@@ -225,7 +225,8 @@ impl Recorder {
 fn recovery(windows: &[Window], healed: f64, numbers: &[usize]) -> f64 {
     let fair = |window: &Window| {
         let mean = f64::from(window.counts.iter().sum::<u32>()) / window.counts.len() as f64;
-        numbers.iter().all(|number| f64::from(window.counts[*number]) >= mean / 2.0)
+        // Without requests there are no shares.
+        mean > 0.0 && numbers.iter().all(|number| f64::from(window.counts[*number]) >= mean / 2.0)
     };
     let after = windows.iter().find(|window| window.end > healed && fair(window));
     after.map_or(f64::INFINITY, |window| window.end - healed)

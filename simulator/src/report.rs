@@ -9,4 +9,4 @@ mod text;
 pub use html::{html, latency, share};
 pub use json::json;
 pub use markdown::{markdown, replaced};
-pub use text::{table, verdicts};
+pub use text::{compact, table, verdicts};

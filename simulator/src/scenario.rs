@@ -5,7 +5,7 @@ mod case;
 mod file;
 
 pub use case::{Case, Change, Effect, Group, Keys, Kind, Noise, Range, Weights};
-pub use file::{Best, Expect, Figure, Over, Published, Scenario, Variant};
+pub use file::{Best, Expect, Figure, Over, Page, Published, Scenario, Variant};
 
 use std::{io, path::PathBuf};
 

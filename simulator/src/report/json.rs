@@ -22,6 +22,7 @@ pub fn json(results: &Results) -> Value {
             "found": verdict.found,
             "at": verdict.at,
             "holds": verdict.holds,
+            "known": verdict.known,
         })
     });
     object!({

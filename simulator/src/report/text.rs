@@ -25,13 +25,58 @@ pub fn table(results: &Results) -> Vec<Vec<String>> {
     rows
 }
 
+/// What the scenario's page shows: a row for each algorithm, a column for each variant and figure.
+#[must_use]
+pub fn compact(results: &Results) -> Vec<Vec<String>> {
+    let scenario = &results.scenario;
+    let shown = |index: &usize| scenario.selects(&scenario.page.r#in, &scenario.variants[*index].labels);
+    let variants: Vec<usize> = (0..scenario.variants.len()).filter(shown).collect();
+    // A label that all have says nothing.
+    let telling = |axis: usize| {
+        let label = |index: &usize| scenario.variants[*index].labels.get(axis);
+        variants.iter().any(|index| label(index) != variants.first().and_then(label))
+    };
+    let axes: Vec<usize> = (0..scenario.axes.len()).filter(|axis| telling(*axis)).collect();
+    let columns =
+        || COLUMNS.iter().chain(&EXTRA).filter(|column| scenario.page.figures.contains(&column.figure));
+    let mut headings = vec!["algorithm".to_owned()];
+    for index in &variants {
+        let labels: Vec<_> =
+            axes.iter().map(|axis| scenario.variants[*index].labels[*axis].as_str()).collect();
+        let labels = labels.join(", ");
+        headings.extend(columns().map(|column| match (labels.is_empty(), scenario.page.figures.len()) {
+            (true, _) => column.heading.to_owned(),
+            (false, 1) => labels.clone(),
+            (false, _) => format!("{labels}: {}", column.heading),
+        }));
+    }
+    let mut rows = vec![headings];
+    let mut entrants = Vec::new();
+    for row in &results.rows {
+        if variants.contains(&row.variant) && !entrants.contains(&row.entrant) {
+            entrants.push(row.entrant);
+        }
+    }
+    for entrant in entrants {
+        let cells = variants.iter().flat_map(|index| {
+            let row = results.row(*index, entrant);
+            columns().map(move |column| row.map_or_else(String::new, |row| column.cell(row)))
+        });
+        rows.push(std::iter::once(entrant.to_string()).chain(cells).collect());
+    }
+    rows
+}
+
 /// What must hold: headings, then rows.
 #[must_use]
 pub fn verdicts(verdicts: &[Verdict]) -> Vec<Vec<String>> {
     let mut rows = vec![["", "what must hold", "bound", "found", "least so at"].map(str::to_owned).to_vec()];
     for verdict in verdicts {
-        let holds = if verdict.holds { "holds" } else { "MISSED" }.to_owned();
-        let (say, bound, at) = (verdict.say.clone(), verdict.bound.clone(), verdict.at.clone());
+        let missed = if verdict.is_missed() { "MISSED" } else { "known miss" };
+        let holds = if verdict.holds { "holds" } else { missed }.to_owned();
+        let why = verdict.known.as_ref().filter(|_| !verdict.holds);
+        let at = why.map_or_else(|| verdict.at.clone(), |why| format!("{}: {why}", verdict.at));
+        let (say, bound) = (verdict.say.clone(), verdict.bound.clone());
         rows.push(vec![holds, say, bound, number(verdict.found), at]);
     }
     rows

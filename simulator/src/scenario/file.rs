@@ -31,6 +31,8 @@ pub struct Scenario {
     pub variants: Vec<Variant>,
     /// What must hold.
     pub expect: Vec<Expect>,
+    /// What pages show of it.
+    pub page: Page,
     /// It measures this machine, and must run alone.
     pub alone: bool,
     /// It was shortened.
@@ -59,6 +61,23 @@ pub struct Published {
     pub r#in: Vec<String>,
     /// With so many seeds.
     pub seeds: u32,
+}
+
+/// A table for people who want to choose: a row for each algorithm, a column for each variant and figure.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Page {
+    /// Which figures.
+    pub figures: Vec<Figure>,
+    /// Only under these labels.
+    #[serde(default)]
+    pub r#in: Vec<String>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { figures: vec![Figure::P99], r#in: Vec::new() }
+    }
 }
 
 /// Something that must hold.
@@ -92,6 +111,9 @@ pub struct Expect {
     /// Says nothing of a shortened run.
     #[serde(default)]
     pub full: bool,
+    /// It is known not to hold, and why: a goal.
+    #[serde(default)]
+    pub known: Option<String>,
 }
 
 /// To what a figure is compared.
@@ -161,6 +183,8 @@ struct File {
     #[serde(default)]
     expect: Vec<Expect>,
     #[serde(default)]
+    page: Page,
+    #[serde(default)]
     short: Option<Short>,
     #[serde(default)]
     alone: bool,
@@ -215,6 +239,7 @@ impl Scenario {
             axes: file.matrix.iter().map(|axis| axis.keys().cloned().collect()).collect(),
             variants: Vec::new(),
             expect: file.expect,
+            page: file.page,
             alone: file.alone,
             short,
             folder: folder.to_owned(),
@@ -263,7 +288,8 @@ impl Scenario {
     fn check(&self) -> Result<(), Problem> {
         let known = |label: &String| self.axes.iter().any(|axis| axis.contains(label));
         let named = self.expect.iter().flat_map(|expect| expect.r#in.iter().chain(&expect.than));
-        let named = named.chain(self.published.iter().flat_map(|published| &published.r#in));
+        let named =
+            named.chain(self.published.iter().flat_map(|published| &published.r#in)).chain(&self.page.r#in);
         if let Some(label) = named.into_iter().find(|label| !known(label)) {
             return Err(value(&format!("label {label:?}"), "be one of the matrix"));
         }
