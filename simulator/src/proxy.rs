@@ -74,7 +74,9 @@ impl Proxy {
         let mut spec = self.tuner.spec().clone();
         spec.backends = vec![backend(weather, weights)];
         self.balancer = self.tuner.set_spec(spec, Time::from_nanos(now));
-        self.know(weather);
+        if self.ids.len() != weather.machines.len() {
+            self.know(weather);
+        }
         self.place();
     }
 
@@ -87,8 +89,9 @@ impl Proxy {
     }
 
     fn know(&mut self, weather: &Weather<'_>) {
-        self.ids =
-            (0..weather.machines.len()).map(|index| (id(weather, index), number::small(index))).collect();
+        self.ids = (0..weather.machines.len())
+            .map(|index| (weather.machines[index].id.clone(), number::small(index)))
+            .collect();
     }
 
     fn place(&mut self) {
@@ -104,11 +107,6 @@ impl Proxy {
     }
 }
 
-fn id(weather: &Weather<'_>, index: usize) -> EndpointId {
-    let machine = &weather.machines[index];
-    format!("e{}.{}", machine.number, machine.round).as_str().into()
-}
-
 /// The endpoints that there are; `weights` by machine, where someone sets them.
 fn backend(weather: &Weather<'_>, weights: Option<&[u32]>) -> Backend {
     let present = (0..weather.machines.len()).filter(|index| weather.machines[*index].present);
@@ -117,9 +115,10 @@ fn backend(weather: &Weather<'_>, weights: Option<&[u32]>) -> Backend {
             let born = weather.machines[index].born;
             let address = std::net::SocketAddr::from(([10, 0, 0, 1], 80));
             Endpoint {
+                id: weather.machines[index].id.clone(),
                 weight: weights.map_or_else(|| weather.weight(index), |weights| weights[index]),
                 ready_since: (born > 0).then(|| Time::from_nanos(born)),
-                ..Endpoint::new(id(weather, index).as_str(), address)
+                ..Endpoint::new("", address)
             }
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What changes servers while requests come: noise, spare capacity that moves, slowness, faults, and how fast the new ones get warm.
 //! It turns a case into servers and a list of moments; the engine asks it what to do at each.
 
+use evenkeel_balance::EndpointId;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use crate::{
@@ -43,7 +44,8 @@ pub(crate) struct Machine {
     /// Number of the endpoint whose place it has.
     pub(crate) number: usize,
     /// How often the place was taken before.
-    pub(crate) round: u32,
+    round: u32,
+    pub(crate) id: EndpointId,
     group: usize,
     /// Multiple of the cores allotted.
     pub(crate) spare: f64,
@@ -82,7 +84,7 @@ impl<'a> Weather<'a> {
         let mut machines = Vec::new();
         for (index, group) in case.endpoints.iter().enumerate() {
             for place in 0..group.count {
-                let mut machine = Machine::new(machines.len(), index);
+                let mut machine = Machine::new(machines.len(), 0, index);
                 machine.spare = spare(group, place);
                 machines.push(machine);
             }
@@ -216,8 +218,8 @@ impl<'a> Weather<'a> {
             Effect::Replace { from, over } => {
                 let old = &mut self.machines[place];
                 old.present = false;
-                let mut new = Machine::new(number, old.group);
-                (new.round, new.spare) = (old.round + 1, old.spare);
+                let mut new = Machine::new(number, old.round + 1, old.group);
+                new.spare = old.spare;
                 (new.born, new.ramp) = (now, Some((*from, over.0)));
                 self.places[number] = self.machines.len();
                 self.machines.push(new);
@@ -256,10 +258,11 @@ impl Met {
 }
 
 impl Machine {
-    fn new(number: usize, group: usize) -> Self {
+    fn new(number: usize, round: u32, group: usize) -> Self {
         Self {
             number,
-            round: 0,
+            round,
+            id: format!("e{number}.{round}").as_str().into(),
             group,
             spare: 0.0,
             noise: 1.0,

@@ -64,6 +64,7 @@ impl EndpointState {
 
     /// Requests picked and not ended.
     #[must_use]
+    #[inline]
     pub fn in_flight(&self) -> u64 {
         self.counters.in_flight()
     }
@@ -98,6 +99,7 @@ impl EndpointState {
     }
 
     /// What a request may expect with `load` in flight, itself included, in nanoseconds.
+    #[inline]
     pub(crate) fn estimate_nanos(&self, load: u64, now: Time) -> Option<f64> {
         self.estimate.at(load, now)
     }
@@ -137,6 +139,7 @@ impl EndpointState {
     }
 
     /// Begins a request; how many are in flight with it.
+    #[inline]
     pub(crate) fn begin(&self, worker: usize) -> u32 {
         self.shared.begin(worker);
         u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)

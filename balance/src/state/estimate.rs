@@ -61,6 +61,7 @@ impl LatencyEstimate {
     /// which anything fresh is known, or else the last that was known. With nothing in flight that is forgotten after a while,
     /// so that an endpoint that was slow is tried again, one request at a time.
     #[must_use]
+    #[inline]
     pub fn at(&self, load: u64, now: Time) -> Option<f64> {
         let here = place(load);
         let mut last: Option<&AtLoad> = None;

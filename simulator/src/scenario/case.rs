@@ -115,7 +115,7 @@ pub enum Kind {
     },
 }
 
-/// From one number to another; one number for both is written as it is.
+/// From one number to another.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
