@@ -6,15 +6,14 @@ use std::collections::HashMap;
 use super::{Record as EndpointRecord, Tuner, mean_nanos};
 use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, state::Seen};
 
-/// Part of the excess that a step takes back: so much at first, and at most; less each time the excess changes its sign, more as
-/// long as it does not. Close to saturation a little more weight is a lot more latency, and a fixed part would swing from one
-/// bound to the other.
-const GAIN: f64 = 0.5;
-const LEAST_GAIN: f64 = 0.02;
-const GAIN_FALLS: f64 = 0.5;
-const GAIN_RISES: f64 = 1.15;
-/// Largest excess that a step looks at, as a logarithm: it changes a factor by 1.42 at most.
-const MAX_EXCESS: f64 = 0.7;
+/// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
+/// from one bound to the other.
+const GAIN: f64 = 0.12;
+/// Part of the way back to the configured weight that each step goes: what lasts of an excess is answered in proportion, and
+/// what chance made of a factor fades.
+const LEAK: f64 = 0.08;
+/// Largest excess that a step looks at, as a logarithm: 10 times the mean.
+const MAX_EXCESS: f64 = 2.3;
 /// Part of the way back to the configured weight that a step without data goes.
 const FORGET: f64 = 0.5;
 const SIGNALS: usize = 5;
@@ -23,16 +22,13 @@ const SIGNALS: usize = 5;
 #[derive(Debug)]
 pub(super) struct Record {
     factor: f64,
-    gain: f64,
-    /// At the last step.
-    excess: f64,
     smoothed: [Option<f64>; SIGNALS],
     seen: Seen,
 }
 
 impl Record {
     pub(super) const fn new(seen: Seen) -> Self {
-        Self { factor: 1.0, gain: GAIN, excess: 0.0, smoothed: [None; SIGNALS], seen }
+        Self { factor: 1.0, smoothed: [None; SIGNALS], seen }
     }
 }
 
@@ -77,14 +73,15 @@ impl Tuner {
         let stepped: Vec<_> = excesses
             .into_iter()
             .filter_map(|(id, excess)| {
-                let record = &mut self.records.get_mut(&id)?.adaptive;
-                record.learn(excess);
-                let (factor, gain) = (record.factor, record.gain);
+                let factor = self.records.get(&id)?.adaptive.factor;
                 let factor = match excess {
                     None if (factor - 1.0).abs() < 0.01 => 1.0,
                     None => factor + FORGET * (1.0 - factor),
-                    Some(excess) if excess.abs() <= still => factor,
-                    Some(excess) => factor * (-gain * excess.clamp(-MAX_EXCESS, MAX_EXCESS)).exp(),
+                    Some(excess) => {
+                        let excess = if excess.abs() <= still { 0.0 } else { excess };
+                        let excess = excess.clamp(-MAX_EXCESS, MAX_EXCESS);
+                        (factor.ln() * (1.0 - LEAK) - GAIN * excess).exp()
+                    }
                 };
                 Some((id, factor))
             })
@@ -138,14 +135,6 @@ impl EndpointRecord {
 }
 
 impl Record {
-    /// How much of the excess to take back.
-    fn learn(&mut self, excess: Option<f64>) {
-        let Some(excess) = excess else { return };
-        let swings = excess * self.excess < 0.0;
-        self.gain = (self.gain * if swings { GAIN_FALLS } else { GAIN_RISES }).clamp(LEAST_GAIN, GAIN);
-        self.excess = excess;
-    }
-
     /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any.
     fn excess(&self, means: &[(AdaptiveSignal, f64)]) -> Option<f64> {
         let excess = |(signal, mean): &(AdaptiveSignal, f64)| {
