@@ -68,10 +68,7 @@ impl Intervals {
         number::whole(match self {
             Self::Poisson(mean) => *mean * <Exp1 as Distribution<f64>>::sample(&Exp1, rng),
             Self::Uniform(mean) => *mean,
-            Self::Trace { nanos, next } => {
-                let nanos = nanos[std::mem::replace(next, (*next + 1) % nanos.len())];
-                nanos
-            }
+            Self::Trace { nanos, next } => nanos[std::mem::replace(next, (*next + 1) % nanos.len())],
         })
     }
 }

@@ -100,7 +100,7 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     let seeds = row.runs.len().min(other.map_or(usize::MAX, |other| other.runs.len()));
     let figures = (0..seeds).filter_map(|seed| {
         let found = of(row, seed)?;
-        Some(other.map_or(Some(found), |other| Some(found / of(other, seed)?))?)
+        other.map_or(Some(found), |other| Some(found / of(other, seed)?))
     });
     Some(figures.collect::<Vec<f64>>()).filter(|figures| !figures.is_empty())
 }

@@ -125,11 +125,11 @@ fn plan(scenario: &Scenario) -> (Vec<(usize, Entrant)>, Vec<Job>) {
             rows.push((variant, entrant));
         };
         scenario.algorithms.iter().for_each(|entrant| add(*entrant, scenario.seeds));
-        if let Some(published) = &scenario.published {
-            if scenario.selects(&published.r#in, &each.labels) {
-                let seeds = published.seeds.min(scenario.seeds);
-                published.algorithms.iter().for_each(|entrant| add(*entrant, seeds));
-            }
+        if let Some(published) = &scenario.published
+            && scenario.selects(&published.r#in, &each.labels)
+        {
+            let seeds = published.seeds.min(scenario.seeds);
+            published.algorithms.iter().for_each(|entrant| add(*entrant, seeds));
         }
     }
     jobs.sort_by(|a, b| b.cost.total_cmp(&a.cost));
