@@ -2,13 +2,16 @@
 CACHE := $(or $(EVENKEEL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel)
 export EVENKEEL_CACHE := $(CACHE)
 
-.PHONY: help demo test lint format generate images cluster bench-propagation bench-controller bench-selection clean
+.PHONY: help demo simulate test lint format generate images cluster bench-propagation bench-controller bench-selection clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /make \1  # /p' $(MAKEFILE_LIST) | column -t -s '#'
 
 demo: ## A pool over three endpoints of different speed, with live shares, until Ctrl-C
 	hack/demo.sh
+
+simulate: ## Every algorithm in eight scenarios, beside what must hold: about 15 minutes on 2 cores (simulator/README.md)
+	cargo run --profile image -p evenkeel --bin evenkeel -- simulate simulator/scenarios/*.yaml --report $(or $(CARGO_TARGET_DIR),target)/simulate
 
 test: ## Everything: unit, property, config channel, raw sockets, a real API server, a real cluster
 	hack/test.sh

@@ -64,6 +64,6 @@ pub use pick::{Guard, Key, Outcome, Pick, Query, Status};
 pub use plan::Absence;
 pub use select::{Fallback, Score};
 pub use spec::{Ejection, FailurePercentage, Locality, PoolSpec, SlowStart, SuccessRate};
-pub use state::{EndpointState, PoolState};
+pub use state::{EndpointState, LatencyEstimate, PoolState};
 pub use time::Time;
 pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport};

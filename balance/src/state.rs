@@ -9,6 +9,7 @@ mod response_time;
 mod trial;
 
 pub use endpoint::EndpointState;
+pub use estimate::LatencyEstimate;
 pub(crate) use {
     counters::Counters,
     endpoint::Seen,

@@ -369,6 +369,8 @@ fn prequal_avoids_the_slow_and_lets_it_come_back() {
     };
     let slow = run(&mut pool, 20_000, true);
     assert!(slow < 20_000 / 16 / 5, "{slow}");
+    // That is how long an idle endpoint's latency is known.
+    run(&mut pool, 16_000, false);
     let healed = run(&mut pool, 20_000, false);
     assert!(healed > 20_000 / 16 / 2, "{healed}");
 }
@@ -410,7 +412,7 @@ fn adaptive_follows_differences_and_not_noise() {
     assert_eq!(steps(&mut pool, 50, 1.0), 0, "noise");
     steps(&mut pool, 20, 4.0);
     let slow = effective(&pool, "e0");
-    assert!(slow < 0.5, "{slow}");
+    assert!(slow < 0.75, "in proportion: {slow}");
     for _ in 0..20 {
         pool.tick(5 * S);
     }

@@ -9,6 +9,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use evenkeel_api::Duration;
 use evenkeel_proxy::admin::loopback;
+use evenkeel_simulator::Entrant;
 use http::Method;
 
 /// Evenkeel's command line.
@@ -33,6 +34,8 @@ pub enum Command {
     Status(Status),
     /// Say which endpoint a request would get, and why the others would not.
     Explain(Explain),
+    /// Play scenarios of a pool in simulated time; exit code 3 if what must hold does not.
+    Simulate(Simulate),
 }
 
 /// `evenkeel local`.
@@ -177,6 +180,47 @@ pub struct Explain {
 fn field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// `evenkeel simulate`.
+#[derive(clap::Args, Debug)]
+pub struct Simulate {
+    /// Files of scenarios; those of the project are in simulator/scenarios.
+    #[arg(required = true, value_name = "SCENARIO.yaml")]
+    pub scenarios: Vec<PathBuf>,
+    /// In place of those that the scenario names; what must hold is not looked at then.
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Vec<Entrant>,
+    /// In place of the scenario's number of seeds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub seeds: Option<u32>,
+    /// As the tests play it: one seed, fewer seconds, fewer variants.
+    #[arg(long)]
+    pub short: bool,
+    /// Threads that play [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Results,
+    /// Also write charts: FILE.svg (latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+    /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it
+    /// links to beside it.
+    #[arg(long, value_name = "FILE.md")]
+    pub page: Option<PathBuf>,
+}
+
+/// How to print results.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Results {
+    /// Columns.
+    Table,
+    /// Tables in Markdown.
+    Markdown,
+    /// JSON, for programs.
+    Json,
 }
 
 /// What can be listed.

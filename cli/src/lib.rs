@@ -1,7 +1,7 @@
 //! The command line: `evenkeel`, also `kubectl evenkeel`.
 //!
-//! `local` runs a controller and a proxy in this process; `explain` asks a proxy, everything else a controller, of a cluster or of
-//! `local`.
+//! `local` runs a controller and a proxy in this process; `simulate` asks nobody; `explain` asks a proxy, everything else a
+//! controller, of a cluster or of `local`.
 
 pub mod args;
 pub mod explain;
@@ -9,6 +9,7 @@ pub mod get;
 pub mod local;
 pub mod output;
 pub mod server;
+pub mod simulate;
 pub mod status;
 pub mod table;
 pub mod top;
@@ -33,6 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<std::process::ExitCode> {
             Command::Top(top) => top::run(top).await,
             Command::Status(status) => status::run(status).await,
             Command::Explain(explain) => explain::run(explain).await,
+            Command::Simulate(simulate) => simulate::run(&simulate),
         }
     })
 }

@@ -12,7 +12,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evenkeel-tls", &[]),
     ("evenkeel-controller", &["evenkeel-api", "evenkeel-tls"]),
     ("evenkeel-proxy", &["evenkeel-api", "evenkeel-balance", "evenkeel-tls"]),
-    ("evenkeel", &["evenkeel-api", "evenkeel-controller", "evenkeel-proxy", "evenkeel-tls"]),
+    ("evenkeel-simulator", &["evenkeel-balance"]),
+    (
+        "evenkeel",
+        &["evenkeel-api", "evenkeel-controller", "evenkeel-proxy", "evenkeel-simulator", "evenkeel-tls"],
+    ),
     ("evenkeel-demo", &[]),
 ];
 /// Crates that the pure core must never meet.

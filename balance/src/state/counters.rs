@@ -36,6 +36,7 @@ impl Counters {
     }
 
     /// Begins a request; how many are in flight with it.
+    #[inline]
     pub(crate) fn begin(&self) -> u64 {
         let started = self.started.fetch_add(1, Relaxed) + 1;
         started.saturating_sub(self.ended.load(Relaxed)).max(1)
@@ -57,16 +58,19 @@ impl Counters {
         }
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.ended.fetch_add(1, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn in_flight(&self) -> u64 {
         // The end is read first: a request that begins and ends between the two must not make the difference negative.
         let ended = self.ended.load(Relaxed);
         self.started.load(Relaxed).saturating_sub(ended)
     }
 
+    #[inline]
     pub(crate) fn judge(&self, verdict: Verdict) {
         match verdict {
             Verdict::Cancelled => return,

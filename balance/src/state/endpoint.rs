@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Counters, Reported, Shared, Trial, estimate::Estimate, load::Load, response_time::ResponseTime,
+    Counters, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load, response_time::ResponseTime,
     trial::Probation,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 512 bytes with its count of owners. Shared by all threads without a lock; every access
+/// What is learned of one endpoint, in 704 bytes with its count of owners. Shared by all threads without a lock; every access
 /// is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
@@ -25,7 +25,7 @@ pub struct EndpointState {
     response_time: ResponseTime,
     shared: Arc<Shared>,
     probation: Probation,
-    estimate: Estimate,
+    estimate: LatencyEstimate,
     load: Load,
 }
 
@@ -57,13 +57,14 @@ impl EndpointState {
             response_time: ResponseTime::new(),
             shared,
             probation: Probation::new(),
-            estimate: Estimate::new(),
+            estimate: LatencyEstimate::new(),
             load: Load::new(),
         }
     }
 
     /// Requests picked and not ended.
     #[must_use]
+    #[inline]
     pub fn in_flight(&self) -> u64 {
         self.counters.in_flight()
     }
@@ -91,13 +92,14 @@ impl EndpointState {
         self.response_time.read(now, decay_nanos)
     }
 
-    /// What an error counts as, as long as the last request but cancelled ones was one, within the last second.
+    /// What an error counts as, as long as the last request but cancelled ones was one, and is not forgotten.
     pub(crate) fn failing_nanos(&self, now: Time) -> Option<f64> {
         let failing = self.counters.server_errors() > 0;
         failing.then(|| self.estimate.at(1, now)).flatten().map(|_| self.shared.rules.error_penalty.load())
     }
 
     /// What a request may expect with `load` in flight, itself included, in nanoseconds.
+    #[inline]
     pub(crate) fn estimate_nanos(&self, load: u64, now: Time) -> Option<f64> {
         self.estimate.at(load, now)
     }
@@ -137,6 +139,7 @@ impl EndpointState {
     }
 
     /// Begins a request; how many are in flight with it.
+    #[inline]
     pub(crate) fn begin(&self, worker: usize) -> u32 {
         self.shared.begin(worker);
         u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)
@@ -186,4 +189,4 @@ impl EndpointState {
 
 #[cfg(not(loom))]
 const _: () =
-    assert!(size_of::<EndpointState>() <= 512 - 64, "with the two counts of its Arc, padded to a line");
+    assert!(size_of::<EndpointState>() <= 704 - 64, "with the two counts of its Arc, padded to a line");

@@ -37,6 +37,7 @@ impl ResponseTime {
     }
 
     /// The average in nanoseconds as it has fallen by now; `None` if nothing was ever measured.
+    #[inline]
     pub(crate) fn read(&self, now: Time, decay: f64) -> Option<f64> {
         let at = self.at.load(Relaxed);
         (at != NEVER).then(|| self.nanos.load() * kept(Time::from_nanos(at), now, decay))

@@ -6,10 +6,14 @@ use std::collections::HashMap;
 use super::{Record as EndpointRecord, Tuner, mean_nanos};
 use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, state::Seen};
 
-/// Part of the excess that a step takes back.
-const GAIN: f64 = 0.5;
-/// Largest excess that a step looks at, as a logarithm: it changes a factor by 1.42 at most.
-const MAX_EXCESS: f64 = 0.7;
+/// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
+/// from one bound to the other.
+const GAIN: f64 = 0.12;
+/// Part of the way back to the configured weight that each step goes: what lasts of an excess is answered in proportion, and
+/// what chance made of a factor fades.
+const LEAK: f64 = 0.08;
+/// Largest excess that a step looks at, as a logarithm: 10 times the mean.
+const MAX_EXCESS: f64 = 2.3;
 /// Part of the way back to the configured weight that a step without data goes.
 const FORGET: f64 = 0.5;
 const SIGNALS: usize = 5;
@@ -66,16 +70,28 @@ impl Tuner {
             .collect();
         let still = parameters.hysteresis.max(0.0).ln_1p();
         let (min, max) = (parameters.min.clamp(1e-3, 1.0), parameters.max.clamp(1.0, 1e3));
-        for (id, excess) in excesses {
+        let stepped: Vec<_> = excesses
+            .into_iter()
+            .filter_map(|(id, excess)| {
+                let factor = self.records.get(&id)?.adaptive.factor;
+                let factor = match excess {
+                    None if (factor - 1.0).abs() < 0.01 => 1.0,
+                    None => factor + FORGET * (1.0 - factor),
+                    Some(excess) => {
+                        let excess = if excess.abs() <= still { 0.0 } else { excess };
+                        let excess = excess.clamp(-MAX_EXCESS, MAX_EXCESS);
+                        (factor.ln() * (1.0 - LEAK) - GAIN * excess).exp()
+                    }
+                };
+                Some((id, factor))
+            })
+            .collect();
+        // Only their ratios count. Left alone, all that are better than a bad one would go up to the bound, and it would have
+        // that much further to go once it is well again.
+        let middle = mean(stepped.iter().map(|(_, factor)| factor.ln())).unwrap_or(0.0).exp();
+        for (id, factor) in stepped {
             let Some(record) = self.records.get_mut(&id) else { continue };
-            let factor = &mut record.adaptive.factor;
-            *factor = match excess {
-                None if (*factor - 1.0).abs() < 0.01 => 1.0,
-                None => *factor + FORGET * (1.0 - *factor),
-                Some(excess) if excess.abs() <= still => *factor,
-                Some(excess) => *factor * (-GAIN * excess.clamp(-MAX_EXCESS, MAX_EXCESS)).exp(),
-            }
-            .clamp(min, max);
+            record.adaptive.factor = (factor / middle).clamp(min, max);
         }
     }
 

@@ -1,0 +1,116 @@
+//! `evenkeel simulate`: a thin layer over the simulator, which says what each word means.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::{Context, bail};
+use evenkeel_simulator::{Results, Scenario, Verdict, judge, report, run_all};
+
+use crate::{
+    args::{self, Simulate},
+    output,
+    table::Table,
+};
+
+/// Plays the scenarios one after the other.
+///
+/// # Errors
+/// If a scenario cannot be read or played, or a report not be written.
+pub fn run(simulate: &Simulate) -> anyhow::Result<ExitCode> {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let threads = simulate.threads.map_or_else(cores, std::num::NonZeroUsize::get);
+    let file = |path: &Path| path.extension().is_some_and(|end| end == "html" || end == "svg");
+    if simulate.scenarios.len() > 1 && simulate.report.as_deref().is_some_and(file) {
+        bail!("one file cannot take the reports of several scenarios; name a folder");
+    }
+    let mut missed = false;
+    for path in &simulate.scenarios {
+        let problem = || format!("cannot play {}", path.display());
+        let mut scenario = Scenario::load(path, simulate.short).with_context(problem)?;
+        scenario.seeds = simulate.seeds.unwrap_or(scenario.seeds);
+        if !simulate.algorithm.is_empty() {
+            simulate.algorithm.clone_into(&mut scenario.algorithms);
+            scenario.published = None;
+            scenario.expect.clear();
+        }
+        let results = run_all(scenario, threads).with_context(problem)?;
+        missed |= judge(&results).iter().any(Verdict::is_missed);
+        show(&results, simulate.output)?;
+        if let Some(path) = &simulate.report {
+            write_report(&results, path)?;
+        }
+        if let Some(page) = &simulate.page {
+            write_page(&results, page)?;
+        }
+    }
+    Ok(if missed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn show(results: &Results, how: args::Results) -> anyhow::Result<()> {
+    let verdicts = report::verdicts(&judge(results));
+    let table = report::table(results);
+    match how {
+        args::Results::Json => return output::data(&report::json(results), args::Format::Json),
+        args::Results::Markdown => output::line(&tables(results)),
+        args::Results::Table => {
+            let scenario = &results.scenario;
+            output::line(&format!("{}: {}, {:.0} s", scenario.name, scenario.title, results.seconds));
+            for rows in [table, verdicts].into_iter().filter(|rows| rows.len() > 1) {
+                columns(rows);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn columns(rows: Vec<Vec<String>>) {
+    let mut rows = rows.into_iter();
+    let headings = rows.next().unwrap_or_default();
+    let mut table = Table::new(&headings.iter().map(String::as_str).collect::<Vec<_>>());
+    rows.for_each(|row| table.row(row));
+    table.lines().iter().for_each(|line| output::line(line));
+    output::line("");
+}
+
+fn tables(results: &Results) -> String {
+    let verdicts = report::verdicts(&judge(results));
+    let table = report::markdown(&report::table(results));
+    if verdicts.len() > 1 { format!("{}\n{table}", report::markdown(&verdicts)) } else { table }
+}
+
+fn write_report(results: &Results, path: &Path) -> anyhow::Result<()> {
+    let ends = |end: &str| path.extension().is_some_and(|found| found == end);
+    if ends("svg") {
+        return write(path, &report::latency(results));
+    }
+    if ends("html") {
+        return write(path, &report::html(results));
+    }
+    write(&path.join(format!("{}.html", results.scenario.name)), &report::html(results))
+}
+
+/// What the scenario's page shows, and what must hold.
+fn summary(results: &Results) -> String {
+    let verdicts = report::markdown(&report::verdicts(&judge(results)));
+    format!("\n{}\n{verdicts}\n", report::markdown(&report::compact(results)))
+}
+
+/// The tables between the page's marks, and the chart beside it if the page links to it.
+fn write_page(results: &Results, page: &Path) -> anyhow::Result<()> {
+    let name = &results.scenario.name;
+    let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    if let Some(text) = report::replaced(&text, name, &summary(results)) {
+        write(page, &text)?;
+    }
+    let chart = format!("charts/{name}.svg");
+    if text.contains(&chart) {
+        write(&page.with_file_name(&chart), &report::latency(results))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,84 @@
+//! What endpoints and operators tell the proxies from outside of the request path: load reports, and weights that someone sets.
+
+use evenkeel_balance::orca::LoadReport;
+
+use crate::{number, scenario::Weights, server::Server, weather::Weather};
+
+/// What each machine reports of its load with its answers: of the last second.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    last: Vec<Option<LoadReport>>,
+    at: u64,
+}
+
+impl Reports {
+    /// Time between two looks.
+    pub(crate) const EVERY: u64 = 1_000_000_000;
+
+    pub(crate) fn new(machines: usize) -> Self {
+        Self { last: vec![None; machines], at: 0 }
+    }
+
+    /// The machine's report, if it makes one.
+    pub(crate) fn of(&self, machine: usize) -> Option<Box<LoadReport>> {
+        self.last.get(machine)?.clone().map(Box::new)
+    }
+
+    /// Measures anew.
+    pub(crate) fn refresh(&mut self, servers: &mut [Server], weather: &Weather<'_>, now: u64) {
+        let passed = (now - self.at) as f64;
+        self.at = now;
+        self.last.resize(servers.len(), None);
+        for (machine, server) in servers.iter_mut().enumerate() {
+            let (completed, busy) = server.take_usage(now);
+            self.last[machine] = weather.allotted(machine).map(|cores| LoadReport {
+                cpu_utilization: Some(busy / (passed * cores)),
+                rps_fractional: Some(completed as f64 * 1e9 / passed),
+                ..LoadReport::default()
+            });
+        }
+    }
+}
+
+/// Sets each endpoint's weight to its goodput over its utilization, smoothed.
+#[derive(Debug)]
+pub(crate) struct Weigher {
+    weights: Weights,
+    /// Goodput and utilization.
+    smoothed: Vec<(f64, f64)>,
+    at: u64,
+}
+
+impl Weigher {
+    /// What a weight is on average: large enough that rounding does not matter.
+    const MEAN: f64 = 500.0;
+
+    pub(crate) fn new(weights: Weights, machines: usize) -> Self {
+        Self { weights, smoothed: vec![(0.0, 0.0); machines], at: 0 }
+    }
+
+    pub(crate) const fn every(&self) -> u64 {
+        self.weights.every.0
+    }
+
+    /// The weights by machine.
+    pub(crate) fn weigh(&mut self, servers: &mut [Server], weather: &Weather<'_>, now: u64) -> Vec<u32> {
+        let passed = (now - self.at) as f64;
+        self.at = now;
+        self.smoothed.resize(servers.len(), (0.0, 0.0));
+        let kept = (-passed / (self.weights.half_life.0 as f64).max(1.0)).exp2();
+        for (machine, server) in servers.iter_mut().enumerate() {
+            let (completed, busy) = server.take_usage(now);
+            let (goodput, utilization) = &mut self.smoothed[machine];
+            *goodput = *goodput * kept + completed as f64 / passed * (1.0 - kept);
+            *utilization = *utilization * kept
+                + busy / (passed * weather.allotted(machine).unwrap_or(1.0)) * (1.0 - kept);
+        }
+        let ratio = |(goodput, utilization): &(f64, f64)| (*utilization > 0.0).then(|| goodput / utilization);
+        let known: Vec<f64> = self.smoothed.iter().filter_map(ratio).collect();
+        let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+        let weight = |smoothed| ratio(smoothed).map_or(Self::MEAN, |ratio| ratio / mean * Self::MEAN);
+        let bounded = |weight: f64| number::small(number::index(number::whole(weight.clamp(1.0, 1000.0))));
+        self.smoothed.iter().map(|smoothed| bounded(weight(smoothed))).collect()
+    }
+}

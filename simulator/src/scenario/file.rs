@@ -1,0 +1,350 @@
+//! A scenario's file: its base, merged (RFC 7396) with one entry of each axis of its matrix.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Case, Problem, value};
+use crate::entrant::Entrant;
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name: that of the file.
+    pub name: String,
+    /// What it is about, in a line.
+    pub title: String,
+    /// Seeds from 1 on; the same seed gives all algorithms the same requests.
+    pub seeds: u32,
+    /// Who takes part.
+    pub algorithms: Vec<Entrant>,
+    /// Who takes part only in some, for the record.
+    pub published: Option<Published>,
+    /// The labels of the matrix, axis by axis.
+    pub axes: Vec<Vec<String>>,
+    /// Every combination of them.
+    pub variants: Vec<Variant>,
+    /// What must hold.
+    pub expect: Vec<Expect>,
+    /// What pages show of it.
+    pub page: Page,
+    /// It measures this machine, and must run alone.
+    pub alone: bool,
+    /// It was shortened.
+    pub short: bool,
+    /// Where its file is.
+    pub folder: PathBuf,
+}
+
+/// A combination of the matrix.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// Its labels, one of each axis.
+    pub labels: Vec<String>,
+    /// The case.
+    pub case: Case,
+}
+
+/// Algorithms that are measured for the record, and of which nothing must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Published {
+    /// Which.
+    pub algorithms: Vec<Entrant>,
+    /// Only under these labels.
+    #[serde(default)]
+    pub r#in: Vec<String>,
+    /// With so many seeds.
+    pub seeds: u32,
+}
+
+/// A table for people who want to choose: a row for each algorithm, a column for each variant and figure.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Page {
+    /// Which figures.
+    pub figures: Vec<Figure>,
+    /// Only under these labels.
+    #[serde(default)]
+    pub r#in: Vec<String>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { figures: vec![Figure::P99], r#in: Vec::new() }
+    }
+}
+
+/// Something that must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expect {
+    /// In words.
+    pub say: String,
+    /// Of what.
+    pub figure: Figure,
+    /// Of which algorithms.
+    pub of: Vec<Entrant>,
+    /// Divided by the same figure of this algorithm, seed by seed.
+    #[serde(default)]
+    pub over: Option<Over>,
+    /// Divided by the figure of the same algorithm in the variant that has this label in place of its own.
+    #[serde(default)]
+    pub than: Option<String>,
+    /// Only under these labels: of each axis those named, or all if none of it is.
+    #[serde(default)]
+    pub r#in: Vec<String>,
+    /// Holds up to this.
+    #[serde(default)]
+    pub at_most: Option<f64>,
+    /// Holds from this on.
+    #[serde(default)]
+    pub at_least: Option<f64>,
+    /// For each seed, and not for their mean.
+    #[serde(default)]
+    pub each: bool,
+    /// Says nothing of a shortened run.
+    #[serde(default)]
+    pub full: bool,
+    /// It is known not to hold, and why: a goal.
+    #[serde(default)]
+    pub known: Option<String>,
+}
+
+/// To what a figure is compared.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Over {
+    /// An algorithm.
+    Entrant(Entrant),
+    /// Whichever of those measured is best by its mean: written `Best`.
+    Best(Best),
+}
+
+/// The word `Best`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Best {
+    /// The best one.
+    Best,
+}
+
+/// What can be asked of a run.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Figure {
+    /// Median latency in milliseconds.
+    P50,
+    /// 99th percentile in milliseconds.
+    P99,
+    /// 99.9th percentile in milliseconds.
+    #[serde(rename = "p99.9")]
+    P999,
+    /// Part of the requests that failed.
+    Errors,
+    /// 99.9th percentile of requests in flight at an endpoint, over endpoints and time.
+    InFlight,
+    /// Requests answered per second.
+    Throughput,
+    /// Highest 99th percentile of a window, in milliseconds.
+    PeakP99,
+    /// Seconds after the last change ended until each endpoint that it was about had half of its fair share in a window.
+    Recovery,
+    /// Largest share of an endpoint, over the mean.
+    LargestShare,
+    /// Largest distance of an endpoint's requests from the mean, in requests.
+    Deviation,
+    /// Picks after which an endpoint had more in flight than bounded load allows.
+    OverBound,
+    /// Part of all keys whose endpoint changed when another one was removed; the worst removal.
+    Moved,
+    /// The same of keys whose endpoint stayed.
+    Strays,
+    /// Requests simulated in a second of this machine.
+    Speed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    title: String,
+    #[serde(default = "one")]
+    seeds: u32,
+    algorithms: Vec<Entrant>,
+    #[serde(default)]
+    published: Option<Published>,
+    base: Value,
+    #[serde(default)]
+    matrix: Vec<BTreeMap<String, Value>>,
+    #[serde(default)]
+    expect: Vec<Expect>,
+    #[serde(default)]
+    page: Page,
+    #[serde(default)]
+    short: Option<Short>,
+    #[serde(default)]
+    alone: bool,
+}
+
+/// How the tests shorten a scenario.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Short {
+    /// Merged into every case.
+    #[serde(default)]
+    base: Value,
+    /// Only these labels.
+    #[serde(default)]
+    r#in: Vec<String>,
+    /// Only these algorithms.
+    #[serde(default)]
+    algorithms: Vec<Entrant>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Scenario {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If there is none, or anything in it is wrong.
+    pub fn load(path: &Path, short: bool) -> Result<Self, Problem> {
+        let text =
+            fs::read_to_string(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
+        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self::parse(&name, &text, path.parent().unwrap_or_else(|| Path::new("")), short)
+    }
+
+    /// Reads its text; files that it names are looked for in `folder`. `short` applies what the file says for the tests: one
+    /// seed, fewer seconds, fewer variants.
+    ///
+    /// # Errors
+    /// If anything in it is wrong.
+    pub fn parse(name: &str, text: &str, folder: &Path, short: bool) -> Result<Self, Problem> {
+        let whole: Value = serde_saphyr::from_str(text).map_err(|error| Problem::Yaml(error.to_string()))?;
+        let file: File = typed(whole, "")?;
+        let shortened = file.short.filter(|_| short);
+        let mut scenario = Self {
+            name: name.to_owned(),
+            title: file.title,
+            seeds: if short { 1 } else { file.seeds },
+            algorithms: file.algorithms,
+            published: file.published.filter(|_| !short),
+            axes: file.matrix.iter().map(|axis| axis.keys().cloned().collect()).collect(),
+            variants: Vec::new(),
+            expect: file.expect,
+            page: file.page,
+            alone: file.alone,
+            short,
+            folder: folder.to_owned(),
+        };
+        let mut variants = vec![(Vec::new(), file.base)];
+        for axis in &file.matrix {
+            variants = variants
+                .into_iter()
+                .flat_map(|(labels, base)| {
+                    axis.iter().map(move |(label, patch)| {
+                        let mut base = base.clone();
+                        merge(&mut base, patch.clone());
+                        ([labels.clone(), vec![label.clone()]].concat(), base)
+                    })
+                })
+                .collect();
+        }
+        for (labels, mut base) in variants {
+            if let Some(short) = &shortened {
+                merge(&mut base, short.base.clone());
+            }
+            let case: Case = typed(base, "base")?;
+            case.check()?;
+            scenario.variants.push(Variant { labels, case });
+        }
+        scenario.check()?;
+        if let Some(short) = shortened {
+            let axes = &scenario.axes;
+            scenario.variants.retain(|variant| selected(axes, &short.r#in, &variant.labels));
+            if !short.algorithms.is_empty() {
+                scenario.algorithms = short.algorithms;
+            }
+            let (expects, playing) = (&mut scenario.expect, &scenario.algorithms);
+            expects.iter_mut().for_each(|expect| expect.of.retain(|entrant| playing.contains(entrant)));
+            expects.retain(|expect| !expect.full && !expect.of.is_empty());
+        }
+        Ok(scenario)
+    }
+
+    /// Whether `labels` are among those that `wanted` asks for.
+    #[must_use]
+    pub fn selects(&self, wanted: &[String], labels: &[String]) -> bool {
+        selected(&self.axes, wanted, labels)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let known = |label: &String| self.axes.iter().any(|axis| axis.contains(label));
+        let named = self.expect.iter().flat_map(|expect| expect.r#in.iter().chain(&expect.than));
+        let named =
+            named.chain(self.published.iter().flat_map(|published| &published.r#in)).chain(&self.page.r#in);
+        if let Some(label) = named.into_iter().find(|label| !known(label)) {
+            return Err(value(&format!("label {label:?}"), "be one of the matrix"));
+        }
+        let bare = |expect: &&Expect| expect.at_most.is_none() && expect.at_least.is_none();
+        if let Some(expect) = self.expect.iter().find(bare) {
+            return Err(value(&format!("expect {:?}", expect.say), "have atMost or atLeast"));
+        }
+        if self.algorithms.is_empty() || self.seeds == 0 {
+            return Err(value("algorithms and seeds", "be at least one"));
+        }
+        Ok(())
+    }
+}
+
+/// Of each axis, a label that is wanted, or any if none of that axis is.
+fn selected(axes: &[Vec<String>], wanted: &[String], labels: &[String]) -> bool {
+    axes.iter().zip(labels).all(|(axis, label)| {
+        let mut asked = wanted.iter().filter(|wanted| axis.contains(wanted)).peekable();
+        asked.peek().is_none() || asked.any(|wanted| wanted == label)
+    })
+}
+
+fn typed<T: DeserializeOwned>(from: Value, within: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let path = error.path().to_string();
+        let field = match (within, path.as_str()) {
+            ("", ".") => "the scenario".to_owned(),
+            ("", _) => path,
+            (_, ".") => within.to_owned(),
+            _ => format!("{within}.{path}"),
+        };
+        Problem::Field { field, reason: error.into_inner().to_string() }
+    })
+}
+
+/// JSON Merge Patch.
+fn merge(base: &mut Value, patch: Value) {
+    match patch {
+        Value::Object(patch) => {
+            if !base.is_object() {
+                *base = Value::Object(serde_json::Map::new());
+            }
+            let Some(base) = base.as_object_mut() else { return };
+            for (key, patch) in patch {
+                if patch.is_null() {
+                    base.remove(&key);
+                } else {
+                    merge(base.entry(key).or_insert(Value::Null), patch);
+                }
+            }
+        }
+        Value::Null => {}
+        other => *base = other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

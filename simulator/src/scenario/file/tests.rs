@@ -1,0 +1,60 @@
+use super::*;
+
+const BASE: &str = "
+title: a test
+algorithms: [RoundRobin]
+base:
+  measure: 1s
+  rate: 100
+  service: {constant: {mean: 1ms}}
+  endpoints: [{count: 2, server: {unlimited: {}}}]
+";
+
+/// `text` after the base: the variants, or what is said against it.
+fn check(text: &str, short: bool, expect: Result<&[&str], &str>) {
+    let scenario = Scenario::parse("test", &format!("{BASE}{text}"), Path::new(""), short);
+    match (scenario, expect) {
+        (Ok(scenario), Ok(expect)) => {
+            let names: Vec<_> = scenario.variants.iter().map(|variant| variant.labels.join(", ")).collect();
+            assert_eq!(names, expect);
+        }
+        (Err(problem), Err(expect)) => {
+            assert!(problem.to_string().contains(expect), "{problem} does not say {expect}");
+        }
+        (found, _) => panic!("{found:?}"),
+    }
+}
+
+#[test]
+fn a_matrix_is_every_combination() {
+    check("", false, Ok(&[""]));
+    let matrix =
+        "matrix:\n- {low: {load: 0.5}, high: {load: 0.9}}\n- {one: {proxies: 1}, two: {proxies: 2}}\n";
+    check(matrix, false, Ok(&["high, one", "high, two", "low, one", "low, two"]));
+    check(&format!("{matrix}short: {{in: [low]}}"), true, Ok(&["low, one", "low, two"]));
+}
+
+#[test]
+fn complaints_name_the_field() {
+    check("colour: red\n", false, Err("colour"));
+    check("matrix: [{a: {service: {constant: {mean: 1}}}}]", false, Err("base.service"));
+    check("matrix: [{a: {endpoints: [{count: 1, server: {sharing: {cores: 1}}}]}}]", false, Err("spare"));
+    check("matrix: [{a: {rate: -1}}]", false, Err("rate must be above 0"));
+    check("matrix: [{a: {loads: 1}}]", false, Err("loads"));
+    check(
+        "matrix: [{a: {changes: [{at: 1s, endpoints: [2], effect: {slow: {times: 2}}}]}}]",
+        false,
+        Err("changes.endpoints"),
+    );
+    check("expect: [{say: x, figure: p99, of: [RoundRobin]}]", false, Err("atMost"));
+    check("expect: [{say: x, figure: p99, of: [RoundRobin], in: [b], atMost: 1}]", false, Err("label \"b\""));
+}
+
+#[test]
+fn patches_replace_and_remove() {
+    let text = "matrix: [{a: {deadline: 1s}}, {b: {deadline: null, service: {constant: null, exponential: {mean: 2ms}}}}]";
+    let scenario = Scenario::parse("test", &format!("{BASE}{text}"), Path::new(""), false).unwrap();
+    let case = &scenario.variants[0].case;
+    assert_eq!(case.deadline, None);
+    assert!(matches!(case.service, crate::service::Service::Exponential { .. }));
+}
