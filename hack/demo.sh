@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/env.sh
+command -v curl >/dev/null || { echo "hack/demo.sh: the load needs curl" >&2; exit 1; }
 port=8000 admin=127.0.0.1:9090 seconds=${DEMO_SECONDS:-0}
 
 cargo build --locked -p evenkeel -p evenkeel-demo --bins

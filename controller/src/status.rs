@@ -237,7 +237,7 @@ fn join<'a>(messages: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// Whether two statuses differ in more than counts, revision and hash: such a difference is written at once.
+/// Whether two statuses differ in more than counts, algorithm, revision and hash: such a difference is written at once.
 #[must_use]
 pub fn differs_at_once(old: &BalancerPoolStatus, new: &BalancerPoolStatus) -> bool {
     (&old.conditions, &old.listeners, &old.address) != (&new.conditions, &new.listeners, &new.address)

@@ -34,7 +34,7 @@ pub struct PoolRow {
     pub name: String,
     /// Class.
     pub class: Option<String>,
-    /// Algorithm in use.
+    /// Algorithm that the pool asks for; `status.algorithm` is the one in use.
     pub algorithm: Option<String>,
     /// Type of the pool's Service.
     pub service_type: Option<ServiceType>,
@@ -44,7 +44,7 @@ pub struct PoolRow {
     pub status: BalancerPoolStatus,
     /// Responses sent to clients, over all proxies that report.
     pub requests: u64,
-    /// Requests sent a second time, over all proxies that report.
+    /// Requests sent again, over all proxies that report.
     pub retries: u64,
 }
 

@@ -36,3 +36,13 @@ pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
 fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(format!("{HEADER}{}", serde_saphyr::to_string(&serde_json::to_value(value)?)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generated_files_are_what_the_code_says() -> anyhow::Result<()> {
+        run(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").as_path(), true)
+    }
+}

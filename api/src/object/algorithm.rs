@@ -130,7 +130,7 @@ pub enum AlgorithmType {
     WeightedByLoad,
     /// One endpoint after the other, with weights that follow what is seen of the endpoints in small steps.
     Adaptive,
-    /// One of several algorithms, chosen by what each proxy sees of the endpoints; its `GET /v1/pools` says which, and why.
+    /// One of several algorithms, chosen by what each proxy sees of the endpoints; `status.algorithm` says which, and why.
     Auto,
 }
 

@@ -130,7 +130,7 @@ pub struct ProxyCounts {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AlgorithmStatus {
-    /// Its type; with Auto, the one that most live proxies have chosen.
+    /// Its type, as most live proxies say; with Auto, the one that they have chosen.
     #[schemars(length(max = 64))]
     pub active: String,
     /// Since when it is in use.

@@ -381,12 +381,11 @@ impl Core {
     }
 
     fn algorithm(&self, name: &ObjectName, state: &PoolState, now: Now) -> Option<AlgorithmStatus> {
-        let configured = state.document.as_ref()?.algorithm.type_;
         let class = self.class_of(name, state)?;
         let speaking = self.fleet.live(&class).filter(|member| !member.is_silent(now.instant));
         let reports = speaking.filter_map(|member| member.report.as_ref()?.pools.get(&state.uid));
         let old = state.status.as_ref().and_then(|status| status.algorithm.as_ref());
-        status::algorithm(configured, reports, old, now.time)
+        status::algorithm(reports, old, now.time)
     }
 
     fn address(&self, pool: &ObjectName, state: &PoolState) -> (Option<Address>, bool) {

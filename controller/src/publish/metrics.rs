@@ -1,11 +1,14 @@
 //! Metrics of publishing.
 
+use std::time::Duration;
+
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 /// Metrics of publishing. Clones are the same metrics.
 #[derive(Clone, Debug)]
 pub struct PublishMetrics {
     duration: Histogram,
+    propagation: Histogram,
     total: IntCounterVec,
 }
 
@@ -23,7 +26,12 @@ impl PublishMetrics {
             "evenkeel_config_push_duration_seconds",
             "From the start of a push to its answer, failed ones included.",
         );
-        let duration = Histogram::with_opts(duration.buckets(buckets))?;
+        let duration = Histogram::with_opts(duration.buckets(buckets.clone()))?;
+        let propagation = HistogramOpts::new(
+            "evenkeel_endpoint_propagation_seconds",
+            "From a change of a pool or its endpoints to a proxy's word that its requests follow it, waiting included.",
+        );
+        let propagation = Histogram::with_opts(propagation.buckets(buckets))?;
         let total = IntCounterVec::new(
             Opts::new(
                 "evenkeel_config_push_total",
@@ -35,12 +43,17 @@ impl PublishMetrics {
             total.with_label_values(&[result]);
         }
         registry.register(Box::new(duration.clone()))?;
+        registry.register(Box::new(propagation.clone()))?;
         registry.register(Box::new(total.clone()))?;
-        Ok(Self { duration, total })
+        Ok(Self { duration, propagation, total })
     }
 
     pub(super) fn started(&self) -> prometheus::HistogramTimer {
         self.duration.start_timer()
+    }
+
+    pub(super) fn propagated(&self, time: Duration) {
+        self.propagation.observe(time.as_secs_f64());
     }
 
     pub(super) fn ended(&self, result: &str) {

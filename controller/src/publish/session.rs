@@ -31,6 +31,8 @@ pub(super) struct Session {
     /// What the proxy has said that it has, and has not contradicted since: what a patch may build on.
     acknowledged: Option<Arc<Published>>,
     heartbeat: Interval,
+    /// When there first was a newer version than the proxy has; `None` while there is none.
+    behind_since: Option<Instant>,
     not_before: Instant,
     pause: Duration,
 }
@@ -51,7 +53,18 @@ impl Session {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (pause, _) = PAUSES;
         let not_before = Instant::now();
-        Self { id, transport, versions, context, acknowledged: None, heartbeat, not_before, pause }
+        let behind_since = None;
+        Self {
+            id,
+            transport,
+            versions,
+            context,
+            acknowledged: None,
+            heartbeat,
+            behind_since,
+            not_before,
+            pause,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -62,6 +75,9 @@ impl Session {
     async fn turn(&mut self) -> ControlFlow<()> {
         let wanted = self.wanted();
         let due = wanted.as_ref().is_some_and(|wanted| !self.has(wanted));
+        if due {
+            self.behind_since.get_or_insert_with(Instant::now);
+        }
         let done = tokio::select! {
             biased;
             changed = self.versions.changed() => changed.map_err(|_gone| Ended),
@@ -114,6 +130,9 @@ impl Session {
                     rejected: acknowledged.rejected,
                 };
                 self.acknowledged = Some(wanted);
+                if let Some(since) = self.behind_since.take() {
+                    self.context.metrics.propagated(since.elapsed());
+                }
                 self.tell(event).await
             }
             Err(CallError::UnknownBase) if base.is_some() => {

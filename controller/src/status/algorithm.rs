@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_api::{
     channel::PoolReport,
-    object::{AlgorithmScore, AlgorithmStatus, AlgorithmType},
+    object::{AlgorithmScore, AlgorithmStatus},
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -12,61 +12,53 @@ use k8s_openapi::{
 };
 
 /// Why, if Auto has no say in it.
-const CONFIGURED: &str = "the pool names it";
+const CONFIGURED: &str = "the pool's spec, or its default";
 /// Highest score that is told, in per cent of that of the algorithm in use.
 const MAX_PERCENT: f64 = 100_000.0;
 
-/// The algorithm of a pool that asks for `configured`, by what the live proxies report of it. With Auto each proxy chooses for
-/// itself, and that of most of them is told, with what spoke for it when it was chosen. `old` is what the status says so far.
+/// The algorithm that most live proxies say they use. With Auto each proxy chooses for itself, and what spoke for the choice when
+/// it was made is told too. `old` is what the status says so far; it stays while no proxy says anything.
 #[must_use]
 pub fn algorithm<'a>(
-    configured: AlgorithmType,
     reports: impl Iterator<Item = &'a PoolReport>,
     old: Option<&AlgorithmStatus>,
     now: Timestamp,
 ) -> Option<AlgorithmStatus> {
-    if configured != AlgorithmType::Auto {
-        let active = configured.as_str();
-        let known = old.filter(|old| old.active == active && old.reason == CONFIGURED).cloned();
-        return Some(known.unwrap_or_else(|| AlgorithmStatus {
-            active: active.to_owned(),
-            since: Time(now),
-            reason: CONFIGURED.to_owned(),
-            scores: Vec::new(),
-        }));
-    }
     let mut votes: BTreeMap<&str, Vec<&PoolReport>> = BTreeMap::new();
-    for report in reports.filter(|report| report.auto.is_some()) {
+    for report in reports {
         votes.entry(&report.algorithm).or_default().push(report);
     }
-    let old = old.filter(|old| old.reason != CONFIGURED);
     let count = |(active, voters): &(&str, Vec<&PoolReport>)| {
         (voters.len(), old.is_some_and(|old| old.active == *active)) // what is told stays on a tie
     };
     let Some((active, voters)) = votes.into_iter().max_by_key(count) else { return old.cloned() };
     let told = told(active, &voters, now);
     let is_known = |old: &&AlgorithmStatus| {
-        old.active == active
-            && (!old.scores.is_empty() || told.as_ref().is_none_or(|told| told.scores.is_empty()))
+        let same_kind = (old.reason == CONFIGURED) == (told.reason == CONFIGURED);
+        old.active == active && same_kind && (!old.scores.is_empty() || told.scores.is_empty())
     };
-    old.filter(is_known).cloned().or(told)
+    Some(old.filter(is_known).cloned().unwrap_or(told))
 }
 
-/// What the proxy says that chose it first.
-fn told(active: &str, voters: &[&PoolReport], now: Timestamp) -> Option<AlgorithmStatus> {
-    let auto = voters.iter().filter_map(|report| report.auto.as_ref()).max_by_key(|auto| auto.seconds_ago)?;
+/// What the proxy says that chose it first, if one of them chose.
+fn told(active: &str, voters: &[&PoolReport], now: Timestamp) -> AlgorithmStatus {
+    let chose = voters.iter().filter_map(|report| report.auto.as_ref()).max_by_key(|auto| auto.seconds_ago);
+    let Some(auto) = chose else {
+        let (active, reason) = (active.to_owned(), CONFIGURED.to_owned());
+        return AlgorithmStatus { active, since: Time(now), reason, scores: Vec::new() };
+    };
     let own = auto.scores.get(active).copied().filter(|score| *score > 0.0);
     let scores =
         own.into_iter().flat_map(|own| auto.scores.iter().map(move |(name, score)| (name, score / own)));
     let ago = SignedDuration::from_secs(i64::try_from(auto.seconds_ago).unwrap_or(i64::MAX));
-    Some(AlgorithmStatus {
+    AlgorithmStatus {
         active: active.to_owned(),
         since: Time(now.checked_sub(ago).unwrap_or(now)),
         reason: auto.reason.clone(),
         scores: scores
             .map(|(name, part)| AlgorithmScore { type_: name.clone(), percent: percent(part) })
             .collect(),
-    })
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100,000")]
@@ -100,21 +92,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_is_told_with_its_time() {
-        let first = algorithm(AlgorithmType::Random, [].into_iter(), None, now());
-        check(first.as_ref(), "Random since 1000: the pool names it");
-        let later = Timestamp::from_second(2000).unwrap();
-        let same = algorithm(AlgorithmType::Random, [].into_iter(), first.as_ref(), later);
-        assert_eq!(same, first);
-        let other = algorithm(AlgorithmType::Prequal, [].into_iter(), first.as_ref(), later);
-        check(other.as_ref(), "Prequal since 2000: the pool names it");
+    fn what_is_configured_is_told_once_proxies_use_it() {
+        let uses = |algorithm: &str| PoolReport { algorithm: algorithm.to_owned(), ..PoolReport::default() };
+        let of = |reports: &[PoolReport], old: Option<&AlgorithmStatus>, second: i64| {
+            algorithm(reports.iter(), old, Timestamp::from_second(second).unwrap())
+        };
+        assert_eq!(of(&[], None, 1000), None, "nobody says that it is in use");
+        let first = of(&[uses("Random")], None, 1000);
+        check(first.as_ref(), "Random since 1000: the pool's spec, or its default");
+        let same = of(&[uses("Random"), uses("Prequal")], first.as_ref(), 2000);
+        assert_eq!(same, first, "one proxy has the edit, the other has not");
+        let other = of(&[uses("Prequal"), uses("Prequal")], first.as_ref(), 2000);
+        check(other.as_ref(), "Prequal since 2000: the pool's spec, or its default");
+        let auto = of(&[report("Prequal", 5, &[])], other.as_ref(), 3000);
+        check(auto.as_ref(), "Prequal since 2995: for Prequal");
     }
 
     #[test]
     fn the_choice_of_most_proxies_is_told() {
-        let auto = |reports: &[PoolReport], old: Option<&AlgorithmStatus>| {
-            algorithm(AlgorithmType::Auto, reports.iter(), old, now())
-        };
+        let auto =
+            |reports: &[PoolReport], old: Option<&AlgorithmStatus>| algorithm(reports.iter(), old, now());
         assert_eq!(auto(&[], None), None);
         let first = auto(&[report("LeastRequest", 5, &[])], None);
         check(first.as_ref(), "LeastRequest since 995: for LeastRequest");

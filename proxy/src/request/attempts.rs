@@ -110,7 +110,11 @@ impl Search<'_> {
             self.pool().metrics.retries_refused.fetch_add(1, Relaxed);
             return None;
         }
-        Some((again, self.look()?))
+        let found = self.look();
+        if found.is_none() {
+            self.pool.retry.give_back();
+        }
+        Some((again, found?))
     }
 
     fn retried(&mut self, reason: &'static str, another: &Found) {

@@ -54,6 +54,14 @@ impl Budget {
         }
         free
     }
+
+    /// Puts a retry back that was taken just now and is not made.
+    pub(crate) fn give_back(&self, now: Time) {
+        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (by_share, by_rate) = &*retries;
+        by_share.remove(now);
+        by_rate.remove(now);
+    }
 }
 
 /// How often something happened within the last interval, to a part of it.
@@ -90,6 +98,16 @@ impl Window {
             part.count.store(0, Relaxed);
         }
         part.count.fetch_add(1, Relaxed);
+    }
+
+    /// Takes one off the present part; none if that has just begun.
+    fn remove(&self, now: Time) {
+        let number = self.number(now);
+        #[expect(clippy::cast_possible_truncation, reason = "below the number of parts")]
+        let part = &self.parts[(number % PARTS as u64) as usize];
+        if part.number.load(Relaxed) == number {
+            let _none = part.count.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
+        }
     }
 
     fn sum(&self, now: Time) -> u64 {
@@ -141,6 +159,14 @@ mod tests {
         check(&budget, 1_000, 3);
         (0..100).for_each(|n| budget.requested(at(1_000 + n)));
         check(&budget, 1_200, 14);
+    }
+
+    #[test]
+    fn what_is_not_made_can_be_taken_again() {
+        let budget = budget(0, 1);
+        assert!(budget.take(at(0)) && !budget.take(at(1)));
+        budget.give_back(at(2));
+        check(&budget, 3, 1);
     }
 
     #[test]

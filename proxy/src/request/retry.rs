@@ -70,6 +70,13 @@ impl Policy {
     pub(crate) fn take(&self) -> bool {
         self.budget.as_ref().is_none_or(|budget| budget.take(clock::now()))
     }
+
+    /// One that was taken is not made.
+    pub(crate) fn give_back(&self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(clock::now());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,27 @@ fn what_was_not_looked_at_is_not_called_good() {
 }
 
 #[test]
+fn the_algorithm_told_is_what_proxies_use() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let active = |world: &World| {
+        world.statuses[&ObjectName::new("shop", "a")].algorithm.as_ref().map(|told| told.active.clone())
+    };
+    world.wait(Duration::from_secs(6));
+    assert_eq!(active(&world).as_deref(), Some("LeastRequest"));
+    world.deaf.extend(["p1".to_owned(), "p2".to_owned()]);
+    world.pool("a", 2, &SPEC.replacen('{', r#"{"algorithm": {"type": "Random"},"#, 1));
+    world.wait(Duration::from_secs(6));
+    world.check("a", &["Programmed=False,Pending"]);
+    assert_eq!(active(&world).as_deref(), Some("LeastRequest"), "no proxy has the edit");
+    world.deaf.clear();
+    world.settle();
+    world.wait(Duration::from_secs(6));
+    assert_eq!(active(&world).as_deref(), Some("Random"));
+}
+
+#[test]
 fn a_foreign_service_is_never_touched() {
     let mut world = World::new();
     world.apply(Event::Service(ObjectName::new("shop", "a-lb"), service("own", 1)));

@@ -275,7 +275,8 @@ pub(super) fn report(version: &Published) -> PoolsReport {
                 (id.clone(), report)
             })
         });
-        let report = PoolReport { endpoints: endpoints.collect(), ..PoolReport::default() };
+        let algorithm = document.algorithm.type_.as_str().to_owned();
+        let report = PoolReport { algorithm, endpoints: endpoints.collect(), ..PoolReport::default() };
         (uid.clone(), report)
     });
     let (epoch, revision) = (version.epoch, version.revision);

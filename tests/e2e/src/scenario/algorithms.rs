@@ -116,8 +116,11 @@ async fn edited(shop: &Shop, load: &Load, algorithm: &str, expect: &Share<'_>) -
     };
     let active = wait::until("the algorithm in the status", SOON, || async {
         let told = shop.status("web").await?.1.algorithm.context("no algorithm in the status")?;
-        let fits =
-            if algorithm == "Auto" { !told.reason.contains("names it") } else { told.active == algorithm };
+        let fits = if algorithm == "Auto" {
+            !told.reason.contains("the pool's spec")
+        } else {
+            told.active == algorithm
+        };
         ensure!(fits, "the status says {told:?}");
         Ok(told.active)
     })
