@@ -203,7 +203,7 @@ pub struct Simulate {
     /// How to print.
     #[arg(short, long, default_value = "table")]
     pub output: Results,
-    /// Also write charts: FILE.svg (latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
+    /// Also write charts: FILE.svg (p99 of the latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
     /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it

@@ -112,7 +112,7 @@ impl Search<'_> {
         }
         let found = self.look();
         if found.is_none() {
-            self.pool.retry.give_back();
+            self.pool().retry.give_back();
         }
         Some((again, found?))
     }

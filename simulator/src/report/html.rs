@@ -12,6 +12,9 @@ use crate::{
 
 /// Charts of one kind, at most: of variants in their order.
 const MAX_CHARTS: usize = 16;
+/// Of the latency.
+const PERCENTILES: [(&str, Figure); 3] =
+    [("p50", Figure::P50), ("p99", Figure::P99), ("p99.9", Figure::P999)];
 /// Endpoints shown one by one, at most; of more, quantiles.
 const MAX_LINES: usize = 20;
 
@@ -19,7 +22,7 @@ const MAX_LINES: usize = 20;
 #[must_use]
 pub fn html(results: &Results) -> String {
     let scenario = &results.scenario;
-    let mut charts = vec![latency(results)];
+    let mut charts: Vec<_> = PERCENTILES.iter().map(|(name, figure)| by(results, name, *figure)).collect();
     charts.extend(in_flight(results));
     charts.extend(shares(results));
     let verdicts = rows(&verdicts(&judge(results)));
@@ -37,9 +40,13 @@ pub fn html(results: &Results) -> String {
     )
 }
 
-/// Latency percentiles against load if there are several loads, else the 99th for each variant.
+/// The 99th percentile of the latency, against load if there are several loads, else for each variant.
 #[must_use]
 pub fn latency(results: &Results) -> String {
+    by(results, "p99", Figure::P99)
+}
+
+fn by(results: &Results, name: &str, figure: Figure) -> String {
     let mut entrants: Vec<_> = Vec::new();
     for row in &results.rows {
         if !entrants.contains(&row.entrant) {
@@ -48,23 +55,16 @@ pub fn latency(results: &Results) -> String {
     }
     let case = |row: &Row| &results.scenario.variants[row.variant].case;
     let by_load = results.scenario.axes.len() == 1 && differ(results, |case| case.load);
-    let figures: &[(&str, Figure)] = if by_load {
-        &[("p50", Figure::P50), ("p99", Figure::P99), ("p99.9", Figure::P999)]
-    } else {
-        &[("p99", Figure::P99)]
-    };
     let names: Vec<String> =
         results.scenario.variants.iter().map(|variant| variant.labels.join(", ")).collect();
     let mut series = Vec::new();
-    for (name, figure) in figures {
-        for entrant in &entrants {
-            let rows = results.rows.iter().filter(|row| row.entrant == *entrant);
-            let x = |row: &Row| if by_load { case(row).load } else { row.variant as f64 };
-            let points = rows.map(|row| (x(row), row.mean(|each| each.figure(*figure)))).collect();
-            series.push(Series { name: format!("{entrant} {name}"), points });
-        }
+    for entrant in &entrants {
+        let rows = results.rows.iter().filter(|row| row.entrant == *entrant);
+        let x = |row: &Row| if by_load { case(row).load } else { row.variant as f64 };
+        let points = rows.map(|row| (x(row), row.mean(|each| each.figure(figure)))).collect();
+        series.push(Series { name: entrant.to_string(), points });
     }
-    let title = format!("{}: latency", results.scenario.title);
+    let title = format!("{}: {name} of the latency", results.scenario.title);
     let mut frame = Frame { title: &title, x: "load", y: "ms", logarithmic: true, names: &[] };
     if by_load {
         return chart::lines(&frame, &series);
