@@ -122,7 +122,7 @@ async fn http2(connection: &Arc<Connection>, socket: Socket) {
         .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(limits::HTTP2_SEND_BUFFER)
-        .max_header_list_size(limits::HTTP2_HEAD_BYTES);
+        .max_header_list_size(limits::HTTP2_READ_BYTES);
     let service = service_fn(|request| answer(Arc::clone(connection), request));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut closing = false;

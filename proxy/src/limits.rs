@@ -23,8 +23,12 @@ pub(crate) const CLIENT_STALL: Duration = Duration::from_secs(60);
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
 /// Bytes of a request's target.
 pub(crate) const TARGET_BYTES: usize = 32 << 10;
-/// Bytes of a request's fields over HTTP/2.
-pub(crate) const HTTP2_HEAD_BYTES: u32 = 16 << 10;
+/// Bytes of a request's fields over HTTP/2, each with 32 more (RFC 9113, 6.5.2).
+pub(crate) const HTTP2_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of them at which h2 itself answers 431, of which nobody hears; those below are refused by us, with a reason.
+pub(crate) const HTTP2_READ_BYTES: u32 = 64 << 10;
+/// Fields of a request over HTTP/2; over HTTP/1 hyper has the same limit.
+pub(crate) const HTTP2_FIELDS: usize = 100;
 /// Requests at once on a connection of HTTP/2.
 pub(crate) const HTTP2_STREAMS: u32 = 100;
 /// Bytes that a client may send ahead on one stream of HTTP/2.

@@ -82,6 +82,10 @@ fn admit(
     snapshot: &Snapshot,
     head: &request::Parts,
 ) -> Result<(Host, Arc<Pool>), RequestError> {
+    if head.version == Version::HTTP_2 && headers::is_too_large(&head.headers) {
+        let (max_fields, max_bytes) = (limits::HTTP2_FIELDS, limits::HTTP2_HEAD_BYTES);
+        return Err(RequestError::HeadTooLarge { max_fields, max_bytes });
+    }
     let host = Host::of(&head.uri, head.version, &head.headers)?;
     let entrance = connection.listener.entrance;
     let pool = snapshot.routes.find(entrance, host.name()).ok_or(match entrance {

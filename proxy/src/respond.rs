@@ -32,6 +32,7 @@ const fn describe(error: &RequestError) -> (StatusCode, &'static str) {
         RequestError::HostAmbiguous => (StatusCode::BAD_REQUEST, "host_ambiguous"),
         RequestError::HostInvalid => (StatusCode::BAD_REQUEST, "host_invalid"),
         RequestError::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, "target_too_long"),
+        RequestError::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
         RequestError::Connect => (StatusCode::METHOD_NOT_ALLOWED, "connect_not_supported"),
         RequestError::TraceEnds => (StatusCode::METHOD_NOT_ALLOWED, "trace_not_supported"),
         RequestError::AlgorithmNotAllowed(_) => (StatusCode::BAD_REQUEST, "algorithm_not_allowed"),

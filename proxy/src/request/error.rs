@@ -16,6 +16,8 @@ pub(crate) enum RequestError {
     HostInvalid,
     #[error("the request's target is longer than {max_bytes} bytes")]
     TargetTooLong { max_bytes: usize },
+    #[error("the request's head has more than {max_fields} fields, or more than {max_bytes} bytes")]
+    HeadTooLarge { max_fields: usize, max_bytes: usize },
     #[error("CONNECT is not supported")]
     Connect,
     #[error("TRACE is not answered by this proxy, and Max-Forwards lets it go no further")]
@@ -87,6 +89,7 @@ impl RequestError {
             | Self::HostAmbiguous
             | Self::HostInvalid
             | Self::TargetTooLong { .. }
+            | Self::HeadTooLarge { .. }
             | Self::Connect
             | Self::TraceEnds
             | Self::AlgorithmNotAllowed(_)

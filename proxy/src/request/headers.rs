@@ -147,6 +147,12 @@ pub(crate) enum Reach {
     Here,
 }
 
+/// Whether the fields of a request over HTTP/2 are more than is taken.
+pub(crate) fn is_too_large(fields: &HeaderMap) -> bool {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+    fields.len() > limits::HTTP2_FIELDS || fields.iter().map(size).sum::<usize>() > limits::HTTP2_HEAD_BYTES
+}
+
 /// Counts Max-Forwards down, where it applies.
 pub(crate) fn reach(method: &Method, headers: &mut HeaderMap) -> Reach {
     if !matches!(*method, Method::TRACE | Method::OPTIONS) {

@@ -244,4 +244,18 @@ async fn refusals_over_http_2_have_their_reason() {
         assert_eq!(response.headers()["x-evenkeel-reason"], "no_endpoint");
     }
     until("the accounts", || report(&proxy, "a").requests == 2).await;
+    // h2 would answer these by itself, and say nothing.
+    let mut large = request();
+    large.headers_mut().insert("x-large", "x".repeat(20_000).parse().unwrap());
+    let mut many = request();
+    for _ in 0..101 {
+        many.headers_mut().append("x-many", "x".parse().unwrap());
+    }
+    for request in [large, many] {
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-evenkeel-reason"]),
+            (431, &"head_too_large".parse().unwrap())
+        );
+    }
 }
