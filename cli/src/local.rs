@@ -177,6 +177,7 @@ fn config(args: &Local) -> anyhow::Result<ProxyConfig> {
         address: args.bind,
         shared_port: SharedPort::WhenNamed(args.shared_port),
         endpoint_metrics: true,
+        memory_limit: None,
     })
 }
 

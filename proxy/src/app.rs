@@ -84,6 +84,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         address: args.bind,
         shared_port: SharedPort::Always(args.shared_port),
         endpoint_metrics: !args.no_endpoint_metrics,
+        memory_limit: None,
     };
     let probes = admin::bind(args.health_bind)
         .with_context(|| format!("cannot bind {}, choose another by --health-bind", args.health_bind))?;

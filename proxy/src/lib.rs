@@ -35,6 +35,7 @@ pub mod app;
 mod clock;
 pub mod drain;
 mod limits;
+mod overload;
 mod proxy;
 mod worker;
 

@@ -58,6 +58,13 @@ pub(crate) const ENDPOINT_IDLE_CONNECTIONS: usize = 256;
 /// Time between two looks for connections that are idle for too long.
 pub(crate) const ENDPOINT_SWEEP: Duration = Duration::from_secs(1);
 
+/// Time between two looks at the memory that is left.
+pub(crate) const MEMORY_LOOK: Duration = Duration::from_millis(100);
+/// Part of the container's memory in use, in per cent, from which requests are refused.
+pub(crate) const MEMORY_REQUESTS_PERCENT: u64 = 95;
+/// Part of it from which connections are refused too.
+pub(crate) const MEMORY_CONNECTIONS_PERCENT: u64 = 98;
+
 /// Health checks at once.
 pub(crate) const CHECKS_AT_ONCE: usize = 256;
 /// Bytes that are read of the body that answers a health check.

@@ -164,6 +164,9 @@ async fn accept(worker: Arc<Worker>, listener: Arc<Listener>, socket: std::net::
 fn admit(worker: &Arc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let shared = &worker.shared;
     let refused = |reason: &str| shared.metrics.connections_refused_total.with_label_values(&[reason]).inc();
+    if shared.overload.refuses_connections() {
+        return refused("memory");
+    }
     if shared.connections.len() >= limits::CONNECTIONS {
         return refused("process");
     }

@@ -4,7 +4,7 @@
 //! request touches only those handles, no label is looked up on its way, and series go with what they describe.
 
 pub(crate) mod family;
-mod process;
+pub(crate) mod process;
 mod recent;
 
 pub(crate) use recent::{Recent, Summary};

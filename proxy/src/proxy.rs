@@ -15,6 +15,7 @@ use crate::{
     health::Checks,
     limits,
     metrics::Metrics,
+    overload::{self, Overload},
     plane::{Plane, SharedPort},
     readiness::Readiness,
     snapshot::Snapshot,
@@ -34,6 +35,8 @@ pub struct ProxyConfig {
     pub shared_port: SharedPort,
     /// Whether endpoints have metrics of their own.
     pub endpoint_metrics: bool,
+    /// Bytes of memory near which it refuses what comes; `None`: the limit of its container, if it has one.
+    pub memory_limit: Option<u64>,
 }
 
 /// A running proxy. Dropping it ends its threads and cuts what is open; see [`Proxy::drain`].
@@ -78,7 +81,9 @@ impl Proxy {
     /// Outside a tokio runtime.
     pub fn start(config: ProxyConfig) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(config.endpoint_metrics)?);
+        let overload = Arc::new(Overload::default());
         let shared = Arc::new(Shared {
+            overload: Arc::clone(&overload),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             metrics: Arc::clone(&metrics),
             connections: TaskTracker::new(),
@@ -87,6 +92,8 @@ impl Proxy {
             name: config.name,
         });
         let stop = CancellationToken::new();
+        let watching = overload::watch(overload, config.memory_limit);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         let workers: Vec<_> = (0..config.threads.get())
             .map(|index| Worker::start(index, &shared, stop.clone()))
             .collect::<io::Result<_>>()
@@ -154,6 +161,7 @@ mod tests {
             address: Ipv4Addr::LOCALHOST.into(),
             shared_port: SharedPort::None,
             endpoint_metrics: true,
+            memory_limit: None,
         };
         let proxy = Proxy::start(config).unwrap();
         let limit = 2 * limits::HEARTBEAT;

@@ -87,6 +87,9 @@ fn admit(
         return Err(RequestError::HeadTooLarge { max_fields, max_bytes });
     }
     let host = Host::of(&head.uri, head.version, &head.headers)?;
+    if connection.worker.shared.overload.refuses_requests() {
+        return Err(RequestError::Overloaded);
+    }
     let entrance = connection.listener.entrance;
     let pool = snapshot.routes.find(entrance, host.name()).ok_or(match entrance {
         route::Entrance::Shared => RequestError::UnknownHost,

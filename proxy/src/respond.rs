@@ -41,6 +41,7 @@ const fn describe(error: &RequestError) -> (StatusCode, &'static str) {
         RequestError::Loop => (StatusCode::LOOP_DETECTED, "loop_detected"),
         RequestError::ClientStalled(_) => (StatusCode::REQUEST_TIMEOUT, "request_stalled"),
         RequestError::ClientBroken(_) => (StatusCode::BAD_REQUEST, "request_broken"),
+        RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
         RequestError::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
         RequestError::EndpointsFull => (StatusCode::SERVICE_UNAVAILABLE, "endpoints_full"),
         RequestError::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue_full"),

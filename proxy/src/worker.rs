@@ -21,7 +21,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{endpoint::connections::Connections, limits, metrics::Metrics, snapshot::Snapshot};
+use crate::{
+    endpoint::connections::Connections, limits, metrics::Metrics, overload::Overload, snapshot::Snapshot,
+};
 
 /// What all threads share.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) connections: TaskTracker,
     /// The proxy ends: each request is the last of its connection.
     pub(crate) draining: CancellationToken,
+    /// Whether memory runs out.
+    pub(crate) overload: Arc<Overload>,
     /// Tells this process from others in Via.
     pub(crate) instance: u32,
     /// The name by which controllers know it.

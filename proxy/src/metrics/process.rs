@@ -39,6 +39,11 @@ pub(super) fn gather() -> Vec<MetricFamily> {
         .collect()
 }
 
+/// Memory that this process has, if the kernel tells.
+pub(crate) fn resident() -> Option<u64> {
+    resident_bytes(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
 /// Finds `VmRSS:  1234 kB`, where kB are 1024 bytes (proc_pid_status(5)).
 fn resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -34,6 +34,8 @@ pub(crate) enum RequestError {
     ClientStalled(Duration),
     #[error("the request's body ended early")]
     ClientBroken(#[source] Cause),
+    #[error("the proxy's memory runs out")]
+    Overloaded,
     #[error("no endpoint takes requests: none is there, ready and healthy")]
     NoEndpoint,
     #[error("every endpoint has as many requests as the pool's limits allow, and there is no queue")]
@@ -97,6 +99,7 @@ impl RequestError {
             | Self::ClientStalled(_)
             | Self::ClientBroken(_) => Origin::Client,
             Self::ListenerClosed
+            | Self::Overloaded
             | Self::Loop
             | Self::NoEndpoint
             | Self::EndpointsFull

@@ -27,14 +27,18 @@ pub(crate) fn proxy() -> Proxy {
 }
 
 pub(crate) fn proxy_with(shared_port: SharedPort) -> Proxy {
-    let config = ProxyConfig {
+    Proxy::start(config(shared_port)).unwrap()
+}
+
+pub(crate) fn config(shared_port: SharedPort) -> ProxyConfig {
+    ProxyConfig {
         name: Some("proxy-1".to_owned()),
         threads: NonZeroUsize::new(2).unwrap(),
         address: Ipv4Addr::LOCALHOST.into(),
         shared_port,
         endpoint_metrics: true,
-    };
-    Proxy::start(config).unwrap()
+        memory_limit: None,
+    }
 }
 
 /// A port that nobody has.

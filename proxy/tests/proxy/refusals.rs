@@ -1,9 +1,14 @@
 //! What the proxy answers by itself: the status, the reason, and the metric.
 
+use evenkeel_proxy::{Proxy, ProxyConfig, SharedPort};
+use tokio::net::TcpStream;
+
 use crate::common::{
+    activate, at,
     client::{self, Client, GET},
+    config,
     endpoint::{OK, canned, endpoint},
-    metrics, report, serving, until, until_metric,
+    free_port, metrics, pool, report, serving, until, until_async, until_metric,
 };
 
 /// A request's refusal: its status and reason, the metric, and that no endpoint saw anything.
@@ -17,6 +22,22 @@ async fn check(request: &str, status: u16, reason: &str) {
     let made = metrics(&proxy).await;
     let line = made.lines().find(|line| line.starts_with("evenkeel_responses_total{")).unwrap();
     assert!(line.contains(&format!("reason=\"{reason}\"")) && line.ends_with(" 1"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_memory_nobody_new_is_let_in() {
+    let endpoint = canned(OK).await;
+    let proxy = Proxy::start(ProxyConfig { memory_limit: Some(1), ..config(SharedPort::None) }).unwrap();
+    let port = free_port();
+    activate(&proxy, &[("a", &pool(port, &[endpoint.address]))]).await;
+    let line = "evenkeel_connections_refused_total{reason=\"memory\"}";
+    until_async("a refusal", || async {
+        drop(TcpStream::connect(at(port)).await);
+        metrics(&proxy).await.lines().any(|found| found.starts_with(line))
+    })
+    .await;
+    let mut client = Client::connect(at(port)).await;
+    assert!(client.is_closed().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
