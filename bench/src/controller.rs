@@ -106,7 +106,10 @@ async fn measure(cluster: &Cluster, args: &Args, leader: &Leader, empty: Look) -
         args.pools,
         args.endpoints
     );
-    println!("{:<44}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "MiB", "peak MiB", "CPU s", "pushes", "statuses");
+    println!(
+        "{:<44}{:>8}{:>10}{:>8}{:>13}{:>11}{:>8}{:>10}",
+        "", "MiB", "peak MiB", "CPU s", "deciding s", "decisions", "pushes", "statuses"
+    );
     println!("{}", row("installed, no pools", empty, empty));
     println!("{}", row("all pools and endpoints made and ready", empty, full));
     println!("{}", row(&format!("nothing happens for {} s", IDLE.as_secs()), full, idle));
