@@ -341,7 +341,8 @@ pub struct Adaptive {
     #[schemars(range(min = 1, max = 100))]
     pub smoothing_percent: u8,
 
-    /// How far from the mean an endpoint may be without a change of its weight, in per cent of the mean.
+    /// How far from the mean an endpoint may be before its weight moves away from the configured one, in per cent of the mean. Within
+    /// that, what its weight has moved goes back bit by bit.
     #[schemars(range(min = 0, max = 100))]
     pub hysteresis_percent: u8,
 
