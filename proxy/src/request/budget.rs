@@ -88,11 +88,15 @@ impl Window {
         now.as_nanos() / self.part_nanos + 1
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "below the number of parts")]
+    const fn part(&self, number: u64) -> &Part {
+        &self.parts[(number % PARTS as u64) as usize]
+    }
+
     /// Threads that begin a part together may lose a few counts of each other's, and no more.
     fn add(&self, now: Time) {
         let number = self.number(now);
-        #[expect(clippy::cast_possible_truncation, reason = "below the number of parts")]
-        let part = &self.parts[(number % PARTS as u64) as usize];
+        let part = self.part(number);
         let found = part.number.load(Relaxed);
         if found != number && part.number.compare_exchange(found, number, Relaxed, Relaxed).is_ok() {
             part.count.store(0, Relaxed);
@@ -103,8 +107,7 @@ impl Window {
     /// Takes one off the present part; none if that has just begun.
     fn remove(&self, now: Time) {
         let number = self.number(now);
-        #[expect(clippy::cast_possible_truncation, reason = "below the number of parts")]
-        let part = &self.parts[(number % PARTS as u64) as usize];
+        let part = self.part(number);
         if part.number.load(Relaxed) == number {
             let _none = part.count.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
         }

@@ -9,18 +9,25 @@ pub(crate) mod counts;
 pub(crate) mod pod;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use anyhow::ensure;
 use tokio::{sync::watch, task::JoinSet, time};
 
 use client::{Client, Shot};
 use counts::{Cause, Counts, Failure};
 
+use crate::wait;
+
 /// Requests under way at most; the next one fails unsent. Reached only if nothing is answered for long.
 const MAX_UNDER_WAY: usize = 4096;
+
+/// How long the answers that are waited for may take.
+const SOON: Duration = Duration::from_secs(20);
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -65,6 +72,28 @@ impl Load {
     /// What came of it so far.
     pub(crate) fn counts(&self) -> Counts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for so many good answers after `before`, and gives them by endpoint.
+    pub(crate) async fn answers(
+        &self,
+        before: &Counts,
+        enough: u64,
+    ) -> anyhow::Result<BTreeMap<String, u64>> {
+        wait::until("answers", SOON, || async {
+            let counts = self.counts().since(before);
+            ensure!(counts.values().sum::<u64>() >= enough, "{counts:?}");
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// Shares of endpoints, of so many good answers from now on.
+    pub(crate) async fn shares(&self, enough: u64) -> anyhow::Result<BTreeMap<String, f64>> {
+        let counts = self.answers(&self.counts(), enough).await?;
+        let float = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let all = float(counts.values().sum());
+        Ok(counts.into_iter().map(|(endpoint, count)| (endpoint, float(count) / all)).collect())
     }
 
     /// Ends it when every request is answered or has failed.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::client::Answer;
@@ -51,6 +51,18 @@ impl Counts {
             (endpoint.clone(), count - before.by_endpoint.get(endpoint).copied().unwrap_or_default())
         });
         grown.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// # Errors
+    /// If a client had several endpoints, or no client is known.
+    pub(crate) fn one_endpoint_each(&self) -> anyhow::Result<()> {
+        let is_so = self.by_client.values().all(|endpoints| endpoints.len() == 1);
+        ensure!(
+            is_so && !self.by_client.is_empty(),
+            "not one endpoint for each client: {:?}",
+            self.by_client
+        );
+        Ok(())
     }
 
     /// In a line.

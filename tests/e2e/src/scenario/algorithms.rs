@@ -2,7 +2,7 @@
 //!
 //! Of three endpoints one is given three times the weight at first; then all weigh the same, and one is slow and says so.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
@@ -101,12 +101,9 @@ async fn edited(shop: &Shop, load: &Load, algorithm: &str, expect: &Share<'_>) -
     shop.pool("web", &format!("algorithm: {{type: {algorithm}}}")).await?;
     shop.ready("web").await?;
     let Share { pod, least, most } = expect;
-    let mut before = load.counts();
     let deadline = std::time::Instant::now() + SOON;
     let share = loop {
-        let shares = shares(load, &before).await?;
-        before = load.counts();
-        let share = shares.get(*pod).copied().unwrap_or_default();
+        let share = load.shares(ENOUGH).await?.get(*pod).copied().unwrap_or_default();
         if (*least..*most).contains(&share) {
             break share;
         }
@@ -128,19 +125,6 @@ async fn edited(shop: &Shop, load: &Load, algorithm: &str, expect: &Share<'_>) -
     .await?;
     let chosen = if active == algorithm { String::new() } else { format!(" ({active})") };
     Ok(format!("{algorithm}{chosen}: {:.0} % at {pod}", share * 100.0))
-}
-
-/// Shares of pods, of enough answers from `before` on.
-async fn shares(load: &Load, before: &crate::load::counts::Counts) -> anyhow::Result<BTreeMap<String, f64>> {
-    let counts = wait::until("answers", Duration::from_secs(30), || async {
-        let counts = load.counts().since(before);
-        ensure!(counts.values().sum::<u64>() >= ENOUGH, "{counts:?}");
-        Ok(counts)
-    })
-    .await?;
-    let float = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let all = float(counts.values().sum());
-    Ok(counts.into_iter().map(|(pod, count)| (pod, float(count) / all)).collect())
 }
 
 /// The same host name leads to the same endpoint by whatever table and proxy, and host names are spread.
@@ -173,13 +157,11 @@ async fn by_client(shop: &Shop, at: SocketAddr) -> anyhow::Result<()> {
     shop.pool("web", "algorithm: {type: SourceIPHash}").await?;
     shop.ready("web").await?;
     let load = Load::start(Plan::to(at));
-    let all = shares(&load, &load.counts()).await.map(drop);
+    let enough = load.shares(ENOUGH).await.map(drop);
     let counts = load.stop().await?;
-    all?;
+    enough?;
     counts.none_failed()?;
-    let is_one_each = counts.by_client.values().all(|endpoints| endpoints.len() == 1);
-    ensure!(is_one_each && !counts.by_client.is_empty(), "SourceIPHash: {:?}", counts.by_client);
-    Ok(())
+    counts.one_endpoint_each().context("SourceIPHash")
 }
 
 /// What manifests/README.md says.

@@ -10,7 +10,7 @@ use kube::{ResourceExt as _, api::ListParams};
 
 use crate::{
     cluster::{Cluster, SYSTEM},
-    load::{Load, Plan, counts::Counts},
+    load::{Load, Plan},
     pools::Shop,
     wait,
 };
@@ -26,7 +26,7 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     shop.ready("web").await?;
     shop.endpoints("web", "3/3").await?;
     let load = Load::start(Plan::to(shop.address("web").await?));
-    let even = shares(&load, load.counts()).await?;
+    let even = load.shares(ENOUGH).await?;
     let is_even = |shares: &BTreeMap<String, f64>| {
         shares.len() == 3 && shares.values().all(|share| (0.25..0.42).contains(share))
     };
@@ -34,7 +34,7 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
 
     shop.pool("web", "algorithm: {type: SourceIPHash}").await?;
     shop.ready("web").await?;
-    let hashed = shares(&load, load.counts()).await?;
+    let hashed = load.shares(ENOUGH).await?;
     ensure!(!is_even(&hashed), "SourceIPHash: the shares are even still: {hashed:?}");
     let edited = load.stop().await?;
     edited.none_failed().context("while the algorithm was edited")?;
@@ -53,8 +53,7 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let rolled = load.stop().await?;
     rolled.none_failed().context("while the proxies were rolled out")?;
     // Nodes may give the load several addresses. Each has one endpoint, which old and new proxies agree on.
-    let is_one_each = rolled.by_client.values().all(|endpoints| endpoints.len() == 1);
-    ensure!(is_one_each && !rolled.by_client.is_empty(), "SourceIPHash: {:?}", rolled.by_client);
+    rolled.one_endpoint_each().context("SourceIPHash")?;
     let told = a_stopped_proxy(cluster, &shop).await;
     probes::restore(cluster).await?;
     told?;
@@ -94,20 +93,4 @@ async fn a_stopped_proxy(cluster: &Cluster, shop: &Shop) -> anyhow::Result<()> {
     cluster.signal(&victim, "CONT", "proxy").await?;
     told?;
     shop.ready("web").await
-}
-
-/// Shares of endpoints, of what comes from now on.
-async fn shares(load: &Load, before: Counts) -> anyhow::Result<BTreeMap<String, f64>> {
-    let counts = wait::until("answers", Duration::from_secs(20), || async {
-        let counts = load.counts().since(&before);
-        ensure!(counts.values().sum::<u64>() >= ENOUGH, "{counts:?}");
-        Ok(counts)
-    })
-    .await?;
-    let all: u64 = counts.values().sum();
-    let share = |count: u64| {
-        f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-            / f64::from(u32::try_from(all).unwrap_or(u32::MAX))
-    };
-    Ok(counts.into_iter().map(|(endpoint, count)| (endpoint, share(count))).collect())
 }

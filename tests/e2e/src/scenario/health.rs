@@ -1,7 +1,5 @@
 //! 4. An endpoint that hangs its health check leaves the rotation, and returns.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
 
@@ -9,7 +7,6 @@ use crate::{
     cluster::Cluster,
     load::{Load, Plan},
     pools::{Shop, behave},
-    wait,
 };
 
 const CHECKED: &str = "algorithm: {type: RoundRobin}, healthCheck: {active: {type: HTTP, http: {path: /health}, \
@@ -29,28 +26,16 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     behave(sick, r#"{"health": "hanging"}"#).await?;
     shop.endpoints("web", "2/3").await?;
     let (before, name) = (load.counts(), sick.name_any());
-    let counts = answers(&load, &before).await?;
+    let counts = load.answers(&before, ENOUGH).await?;
     ensure!(!counts.contains_key(&name), "{name} hangs its health check and still answers: {counts:?}");
 
     behave(sick, r#"{"health": "ok"}"#).await?;
     shop.endpoints("web", "3/3").await?;
     let before = load.counts();
-    let counts = answers(&load, &before).await?;
+    let counts = load.answers(&before, ENOUGH).await?;
     ensure!(counts.contains_key(&name), "{name} is healthy again and gets nothing: {counts:?}");
     let counts = load.stop().await?;
     counts.none_failed()?;
     shop.close().await?;
     Ok(vec![counts.line()])
-}
-
-async fn answers(
-    load: &Load,
-    before: &crate::load::counts::Counts,
-) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
-    wait::until("answers", Duration::from_secs(20), || async {
-        let counts = load.counts().since(before);
-        ensure!(counts.values().sum::<u64>() >= ENOUGH, "{counts:?}");
-        Ok(counts)
-    })
-    .await
 }
