@@ -66,4 +66,6 @@ pub use select::{Fallback, Score};
 pub use spec::{Ejection, FailurePercentage, Locality, PoolSpec, SlowStart, SuccessRate};
 pub use state::{EndpointState, LatencyEstimate, PoolState};
 pub use time::Time;
-pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport};
+pub use tuner::{
+    AutoReport, Ejected, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport,
+};

@@ -71,6 +71,8 @@ pub(crate) struct Other {
     pub(crate) endpoint: Endpoint,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) reason: Absence,
+    /// Sessions take it one request at a time.
+    pub(crate) probation: bool,
 }
 
 /// Why an endpoint is not in rotation.
@@ -128,9 +130,21 @@ impl Plan {
             match absence(&endpoint) {
                 Some(reason) if !panic || reason.keeps_sessions() => {
                     counts[level] += f64::from(u8::from(!reason.keeps_sessions()));
-                    // Nothing is known of an endpoint that drains and is unhealthy but that it is not to be picked.
-                    let reason = if endpoint.healthy { reason } else { Absence::Unhealthy };
-                    self.others.push(Other { backend: backend.key.clone(), endpoint, state, reason });
+                    // One that drains and does not work besides keeps no sessions.
+                    let ejected = standing(&endpoint) == Some(Standing::Ejected);
+                    let reason = match reason {
+                        _ if !endpoint.healthy => Absence::Unhealthy,
+                        _ if ejected && any_in => Absence::Ejected,
+                        other => other,
+                    };
+                    let probation = any_in && standing(&endpoint) == Some(Standing::Probation);
+                    self.others.push(Other {
+                        backend: backend.key.clone(),
+                        endpoint,
+                        state,
+                        reason,
+                        probation,
+                    });
                 }
                 _ => {
                     counts[level] += 1.0;
@@ -173,7 +187,7 @@ impl Plan {
                 .others
                 .iter()
                 .zip(&other.others)
-                .all(|(a, b)| a.reason == b.reason && a.endpoint == b.endpoint)
+                .all(|(a, b)| a.reason == b.reason && a.probation == b.probation && a.endpoint == b.endpoint)
     }
 }
 

@@ -11,7 +11,7 @@ mod slow_start;
 
 pub(crate) use auto::may_be_chosen;
 pub use auto::{AutoReport, Evidence};
-pub use ejection::EjectionReason;
+pub use ejection::{Ejected, EjectionReason};
 pub use report::{EndpointReport, Standing, TunerReport};
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -19,9 +19,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use rand::Rng;
 
 use crate::{
-    Algorithm, Balancer, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
+    Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
     plan::{self, Plan, Tuning},
     state::Seen,
+    sync::Relaxed,
 };
 
 /// Change of a weight below which a balancer is not built anew.
@@ -221,6 +222,11 @@ impl Tuner {
     fn apply_rules(&self) {
         let rules = self.state.rules();
         let nanos = |span: Duration| crate::time::nanos_f64(span);
+        let in_a_row = |of: Ejection| {
+            let limits = [of.consecutive_5xx, of.consecutive_gateway_errors];
+            limits.into_iter().flatten().min().unwrap_or(u32::MAX)
+        };
+        rules.urgent_errors.store(self.spec.ejection.map_or(u32::MAX, in_a_row), Relaxed);
         match self.algorithm() {
             Algorithm::LeastResponseTime(parameters) => {
                 rules.decay.store(nanos(parameters.decay));

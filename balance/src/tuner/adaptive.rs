@@ -113,12 +113,12 @@ impl EndpointRecord {
         self.adaptive.seen = seen;
         // What is older than a few steps says nothing of now.
         let max_age = parameters.interval.saturating_mul(3);
-        let reported = self.state.reported().filter(|reported| now.since(reported.at) <= max_age);
+        let reported = self.state.reported(now, max_age);
         let in_flight = self.state.in_flight();
         for signal in &parameters.signals {
             let value = match signal {
-                AdaptiveSignal::Cpu => reported.and_then(|reported| reported.cpu),
-                AdaptiveSignal::Memory => reported.and_then(|reported| reported.memory),
+                AdaptiveSignal::Cpu => reported.cpu,
+                AdaptiveSignal::Memory => reported.memory,
                 AdaptiveSignal::InFlight => {
                     (since.judged > 0 || in_flight > 0).then_some(in_flight as f64 / weight)
                 }

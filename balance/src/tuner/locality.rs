@@ -6,6 +6,8 @@ use super::Tuner;
 use crate::{Locality, Time, plan::Member};
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Age of a report from which on it is not believed: A58's.
+const EXPIRATION: Duration = Duration::from_secs(180);
 /// Part of its traffic that a level gives away at a look, at most.
 const MAX_STEP: f64 = 0.2;
 /// Part of what it could take that it takes back at a look.
@@ -29,7 +31,7 @@ impl Tuner {
             }
         }
         for set in nearest {
-            let Some(utilization) = utilization(locality, &set.members) else {
+            let Some(utilization) = utilization(locality, &set.members, now) else {
                 self.kept.remove(&set.backend);
                 continue;
             };
@@ -45,9 +47,9 @@ impl Tuner {
 
 /// Mean utilization of the endpoints of which one is known.
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-fn utilization(locality: &Locality, members: &[Member]) -> Option<f64> {
+fn utilization(locality: &Locality, members: &[Member], now: Time) -> Option<f64> {
     let of = |member: &Member| {
-        let reported = member.state.reported().and_then(|reported| reported.utilization);
+        let reported = member.state.reported(now, EXPIRATION).utilization.map(|reported| reported.value);
         let by_capacity = || {
             let capacity = locality.capacity.filter(|capacity| *capacity > 0.0)?;
             Some(member.state.in_flight() as f64 / (capacity * f64::from(member.endpoint.weight.max(1))))
