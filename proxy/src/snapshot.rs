@@ -53,9 +53,7 @@ pub(crate) struct Pool {
     pub(crate) tuned: Arc<Mutex<TunerReport>>,
     /// What keeps clients at their endpoints, if anything.
     pub(crate) affinity: Option<Arc<Affinity>>,
-    /// Load that endpoints report is read.
-    pub(crate) reads_load: bool,
-    /// Clients get the reports too.
+    /// Clients get the load reports of endpoints, too.
     pub(crate) keeps_reports: bool,
     /// How Prequal gets its samples, if not from what this proxy sees.
     pub(crate) sampling: Option<Sampling>,

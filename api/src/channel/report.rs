@@ -143,7 +143,7 @@ pub struct EndpointReport {
     /// Why the last check failed, while unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhealthy_reason: Option<String>,
-    /// Why it takes no requests, or few, because of how it answered them; absent if it does.
+    /// Why it is to take no requests, or few, because of how it answered them. In a panic it takes them all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejection: Option<EjectionReport>,
     /// Smoothed response time in milliseconds, as far as it is measured.
@@ -164,10 +164,10 @@ pub struct EndpointReport {
 }
 
 impl EndpointReport {
-    /// It takes no requests because of how it answered them; on probation it takes one.
+    /// It is to take no requests because of how it answered them; on probation it takes one.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
-        self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_ago.is_some())
+        self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_left.is_some())
     }
 
     /// Why it takes no requests, if it should.
@@ -239,10 +239,9 @@ pub enum HealthState {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EjectionReport {
-    /// Seconds since then; absent on probation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds_ago: Option<u64>,
-    /// Seconds until it is tried again; absent on probation.
+    /// Seconds since then.
+    pub seconds_ago: u64,
+    /// Seconds until it is tried again with one request; absent once it is: it is on probation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<u64>,
     /// Why, as a word.

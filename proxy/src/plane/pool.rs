@@ -8,10 +8,10 @@ use std::{
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
+    object::{self, AlgorithmOverride, AlgorithmType},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, Locality, PoolSpec, PoolState, Standing, Time, Tuner,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, Locality, PoolSpec, PoolState, Time, Tuner,
     TunerReport,
 };
 
@@ -60,7 +60,6 @@ struct EndpointEntry {
     metrics: Arc<EndpointMetrics>,
     plan: Plan,
     checker: Option<Checker>,
-    /// When this proxy came to know it, if it did not know it from the start.
     /// When it became ready: what the document says, and by our clock.
     ready_since: (Option<SystemTime>, Option<Time>),
 }
@@ -242,15 +241,15 @@ impl PoolEntry {
     }
 
     fn tell(&self) {
-        let report = self.tuner.report();
+        let (report, now) = (self.tuner.report(), clock::now());
         for told in &report.endpoints {
             if let Some(entry) = self.endpoints.get(&told.id) {
-                let standing = match told.standing {
-                    Standing::InRotation => health::Standing::In,
-                    Standing::Probation => health::Standing::Probation,
-                    Standing::Ejected { reason, .. } => health::Standing::Ejected(report::word(reason)),
-                    // Whether it is ejected besides does not matter as long as it takes nothing anyway.
-                    Standing::Absent(_) => continue,
+                let standing = match told.ejection {
+                    None => health::Standing::In,
+                    Some(ejected) if now < ejected.until => {
+                        health::Standing::Ejected(report::word(ejected.reason))
+                    }
+                    Some(_) => health::Standing::Probation,
                 };
                 if let (true, health::Standing::Ejected(reason)) =
                     (entry.health.set_standing(standing), standing)
@@ -271,9 +270,6 @@ impl PoolEntry {
             overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
-            reads_load: reads_load(&document.algorithm)
-                || self.follows_load_for_others()
-                || document.locality.is_some(),
             keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
             sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
             endpoints: Arc::clone(&self.reported),
@@ -399,25 +395,6 @@ fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &Endpoin
 /// What requests may name in place of the pool's algorithm.
 fn others(document: &PoolDocument) -> &[AlgorithmType] {
     document.allow_algorithm_override.as_ref().map_or(&[], |of| &of.allowed)
-}
-
-/// Whether an algorithm goes by the load that endpoints report.
-fn reads_load(algorithm: &object::Algorithm) -> bool {
-    match algorithm.type_ {
-        AlgorithmType::WeightedByLoad => true,
-        AlgorithmType::Prequal => {
-            algorithm.prequal.as_ref().is_some_and(|prequal| prequal.signals == PrequalSignals::LoadReports)
-        }
-        AlgorithmType::Adaptive => {
-            let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
-            signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))
-        }
-        AlgorithmType::Auto => {
-            let allowed = algorithm.auto.clone().unwrap_or_default().allowed;
-            allowed.iter().any(|of| matches!(of, AlgorithmType::WeightedByLoad | AlgorithmType::Adaptive))
-        }
-        _ => false,
-    }
 }
 
 /// A few bits of a pool's UID (FNV-1a), to tell the pools of one process apart.

@@ -8,7 +8,7 @@ use std::{
 use evenkeel_api::channel::{
     AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
 };
-use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport};
+use evenkeel_balance::{self as balance, Ejected, EjectionReason, Standing, Time, TunerReport};
 
 use crate::{
     clock,
@@ -98,7 +98,7 @@ fn endpoint_report(
         draining: endpoint.draining,
         health: if unhealthy.is_none() { Health::Healthy } else { Health::Unhealthy },
         unhealthy_reason: unhealthy,
-        ejection: tuned.and_then(|tuned| ejection(tuned.standing, now)),
+        ejection: tuned.and_then(|tuned| tuned.ejection).map(|ejected| ejection(ejected, now)),
         recent: endpoint.metrics.recent.summary(now).map(recent),
         history: endpoint.health.history().into_iter().map(|change| health_change(change, now)).collect(),
         response_time_ms: endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e6),
@@ -108,17 +108,11 @@ fn endpoint_report(
     }
 }
 
-fn ejection(standing: Standing, now: Time) -> Option<EjectionReport> {
-    match standing {
-        Standing::Ejected { since, until, reason } => Some(EjectionReport {
-            seconds_ago: Some(now.since(since).as_secs()),
-            seconds_left: Some(until.since(now).as_secs()),
-            reason: word(reason).to_owned(),
-        }),
-        Standing::Probation => {
-            Some(EjectionReport { seconds_ago: None, seconds_left: None, reason: "OnProbation".to_owned() })
-        }
-        Standing::InRotation | Standing::Absent(_) => None,
+fn ejection(Ejected { since, until, reason }: Ejected, now: Time) -> EjectionReport {
+    EjectionReport {
+        seconds_ago: now.since(since).as_secs(),
+        seconds_left: (now < until).then(|| until.since(now).as_secs()),
+        reason: word(reason).to_owned(),
     }
 }
 
