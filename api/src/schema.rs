@@ -318,6 +318,24 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_for_the_signals_that_it_shows() {
+        let page = |of| json!({"algorithm": {"type": "Adaptive", "adaptive": of}});
+        rejected(&page(json!({"prometheus": {"port": 9100, "cpuSeconds": "jvm:cpu_total"}})), &[]);
+        rejected(
+            &page(json!({"signals": ["InFlight"], "prometheus": {}})),
+            &["algorithm.adaptive.prometheus: prometheus needs the signal CPU or Memory"],
+        );
+        rejected(
+            &page(json!({"prometheus": {"timeout": "2m"}})),
+            &["algorithm.adaptive.prometheus.timeout: timeout must be from 10ms to 1m"],
+        );
+        rejected(
+            &page(json!({"prometheus": {"memoryBytes": "rss{a=\"b\"}"}})),
+            &["algorithm.adaptive.prometheus.memoryBytes: \"rss{a"],
+        );
+    }
+
+    #[test]
     fn defaults_are_left_out() {
         let document = |text: &str| {
             let text = format!(r#"{{"namespace": "shop", "name": "web", "generation": 1, {text}}}"#);

@@ -54,7 +54,7 @@ mod tuner;
 
 pub use algorithm::{
     Adaptive, AdaptiveSignal, Algorithm, Auto, ConsistentHash, LeastResponseTime, Prequal, Signals,
-    SourceIpHash, Table, WeightedByLoad,
+    SourceIpHash, Table, UsageSource, WeightedByLoad,
 };
 pub use balancer::{Balancer, ProbeAnswer};
 pub use endpoint::{Backend, Endpoint, EndpointId};
@@ -66,4 +66,4 @@ pub use select::{Fallback, Score};
 pub use spec::{Ejection, FailurePercentage, Locality, PoolSpec, SlowStart, SuccessRate};
 pub use state::{EndpointState, LatencyEstimate, PoolState};
 pub use time::Time;
-pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport};
+pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport, Usage};

@@ -9,6 +9,7 @@ mod locality;
 mod report;
 mod slow_start;
 
+pub use adaptive::Usage;
 pub(crate) use auto::may_be_chosen;
 pub use auto::{AutoReport, Evidence};
 pub use ejection::EjectionReason;
@@ -168,6 +169,14 @@ impl Tuner {
     /// [`Tuner::tick`] makes the balancer.
     pub fn check_passed(&mut self, id: &EndpointId, now: Time) -> bool {
         self.records.get_mut(id).is_some_and(|record| record.readmit(now))
+    }
+
+    /// Brings what an endpoint uses, for [`UsageSource::Fed`](crate::UsageSource::Fed): the next step of Adaptive looks at what was
+    /// brought last, unless that is older than three of its intervals.
+    pub fn set_usage(&mut self, id: &EndpointId, usage: Usage) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.adaptive.feed(usage);
+        }
     }
 
     /// The pool as it is configured.

@@ -77,6 +77,11 @@ pub(crate) const PROBES_AT_ONCE: usize = 256;
 /// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the pool's.
 pub(crate) const PROBE: Duration = Duration::from_secs(1);
 
+/// Prometheus pages of endpoints that are read at once.
+pub(crate) const PAGES_AT_ONCE: usize = 32;
+/// Bytes of such a page; a larger one counts as none.
+pub(crate) const PAGE_BYTES: usize = 1 << 20;
+
 /// Changes of an endpoint's health that are remembered.
 pub(crate) const HEALTH_HISTORY: usize = 16;
 

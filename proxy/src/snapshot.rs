@@ -25,6 +25,7 @@ use crate::{
         route::Routes,
         sampling::Sampling,
     },
+    usage::LastUsage,
 };
 
 /// All pools in use.
@@ -111,6 +112,8 @@ pub(crate) struct PoolEndpoint {
     pub(crate) health: Arc<EndpointHealth>,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) metrics: Arc<EndpointMetrics>,
+    /// What its Prometheus page showed, if it is read.
+    pub(crate) usage: Option<Arc<LastUsage>>,
 }
 
 /// How much this proxy gives at a time.

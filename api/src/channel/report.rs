@@ -149,6 +149,9 @@ pub struct EndpointReport {
     /// Smoothed response time in milliseconds, as far as it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_time_ms: Option<f64>,
+    /// What its Prometheus page showed last, where Adaptive goes by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageReport>,
     /// What it did lately; absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent: Option<RecentReport>,
@@ -176,6 +179,20 @@ impl EndpointReport {
         let ejection = self.ejection.as_ref().filter(|_| self.is_ejected());
         self.unhealthy_reason.clone().or_else(|| Some(format!("ejected: {}", ejection?.reason)))
     }
+}
+
+/// What an endpoint uses, by its Prometheus page.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageReport {
+    /// Seconds since it was read. What is older than three intervals does not count any more.
+    pub seconds_ago: u64,
+    /// CPU time in use: seconds a second. Absent after the first page, and where it is not looked for or not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<f64>,
+    /// Memory in use; absent where it is not looked for or not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<f64>,
 }
 
 /// What an endpoint did in about the last minute.

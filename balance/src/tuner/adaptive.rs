@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use super::{Record as EndpointRecord, Tuner, mean_nanos};
-use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, state::Seen};
+use crate::{
+    Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource,
+    state::{Reported, Seen},
+};
 
 /// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
 /// from one bound to the other.
@@ -18,17 +21,34 @@ const MAX_EXCESS: f64 = 2.3;
 const FORGET: f64 = 0.5;
 const SIGNALS: usize = 5;
 
+/// What an endpoint uses, as it was measured at a time. The units are the caller's, and the same for all endpoints.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// When.
+    pub at: Time,
+    /// CPU; from 0.
+    pub cpu: Option<f64>,
+    /// Memory; from 0.
+    pub memory: Option<f64>,
+}
+
 /// What is known of one endpoint.
 #[derive(Debug)]
 pub(super) struct Record {
     factor: f64,
     smoothed: [Option<f64>; SIGNALS],
     seen: Seen,
+    /// What the caller brought last.
+    fed: Option<Usage>,
 }
 
 impl Record {
     pub(super) const fn new(seen: Seen) -> Self {
-        Self { factor: 1.0, smoothed: [None; SIGNALS], seen }
+        Self { factor: 1.0, smoothed: [None; SIGNALS], seen, fed: None }
+    }
+
+    pub(super) const fn feed(&mut self, usage: Usage) {
+        self.fed = Some(usage);
     }
 }
 
@@ -113,12 +133,12 @@ impl EndpointRecord {
         self.adaptive.seen = seen;
         // What is older than a few steps says nothing of now.
         let max_age = parameters.interval.saturating_mul(3);
-        let reported = self.state.reported().filter(|reported| now.since(reported.at) <= max_age);
+        let usage = self.usage(parameters.usage).filter(|usage| now.since(usage.at) <= max_age);
         let in_flight = self.state.in_flight();
         for signal in &parameters.signals {
             let value = match signal {
-                AdaptiveSignal::Cpu => reported.and_then(|reported| reported.cpu),
-                AdaptiveSignal::Memory => reported.and_then(|reported| reported.memory),
+                AdaptiveSignal::Cpu => usage.and_then(|usage| usage.cpu),
+                AdaptiveSignal::Memory => usage.and_then(|usage| usage.memory),
                 AdaptiveSignal::InFlight => {
                     (since.judged > 0 || in_flight > 0).then_some(in_flight as f64 / weight)
                 }
@@ -130,6 +150,14 @@ impl EndpointRecord {
             let smoothed = &mut self.adaptive.smoothed[slot(*signal)];
             let part = parameters.smoothing.clamp(0.01, 1.0);
             *smoothed = value.map(|value| smoothed.map_or(value, |old| old + part * (value - old)));
+        }
+    }
+
+    fn usage(&self, source: UsageSource) -> Option<Usage> {
+        let of_report = |report: Reported| Usage { at: report.at, cpu: report.cpu, memory: report.memory };
+        match source {
+            UsageSource::Reports => self.state.reported().map(of_report),
+            UsageSource::Fed => self.adaptive.fed,
         }
     }
 }
@@ -156,7 +184,7 @@ const fn slot(signal: AdaptiveSignal) -> usize {
     }
 }
 
-/// Differences far below this are noise: utilizations and rates, requests, nanoseconds.
+/// Differences far below this are noise: utilizations (or cores, or bytes) and rates, requests, nanoseconds.
 const fn floor(signal: AdaptiveSignal) -> f64 {
     match signal {
         AdaptiveSignal::Cpu | AdaptiveSignal::Memory | AdaptiveSignal::ErrorRate => 0.05,

@@ -25,6 +25,7 @@ use crate::{
         affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
     },
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
+    usage::{self, LastUsage, Pages},
 };
 
 #[derive(Debug)]
@@ -60,7 +61,8 @@ struct EndpointEntry {
     metrics: Arc<EndpointMetrics>,
     plan: Plan,
     checker: Option<Checker>,
-    /// When this proxy came to know it, if it did not know it from the start.
+    usage: Arc<LastUsage>,
+    reader: Option<usage::Reader>,
     /// When it became ready: what the document says, and by our clock.
     ready_since: (Option<SystemTime>, Option<Time>),
 }
@@ -86,6 +88,12 @@ impl EndpointEntry {
             self.checker = checks.start(subject, plan.clone(), &self.health);
             self.plan = plan;
         }
+    }
+
+    /// Has its page read by `plan`.
+    fn read_usage(&mut self, plan: Option<usage::Plan>, pages: &Arc<Pages>, metrics: &Arc<PoolMetrics>) {
+        let same = self.reader.take().filter(|reader| plan.as_ref().is_some_and(|plan| reader.is_by(plan)));
+        self.reader = same.or_else(|| plan.map(|plan| pages.start(plan, &self.usage, metrics)));
     }
 }
 
@@ -128,6 +136,7 @@ impl PoolEntry {
         document: Arc<PoolDocument>,
         origin: Origin,
         checks: &Arc<Checks>,
+        pages: &Arc<Pages>,
     ) -> bool {
         let vouched =
             origin == Origin::Controller && self.endpoints.values().any(EndpointEntry::is_unverified);
@@ -148,6 +157,8 @@ impl PoolEntry {
                 metrics: Arc::new(checks.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
+                usage: Arc::default(),
+                reader: None,
                 ready_since: (None, seen),
             });
             let said = endpoint.ready_since.map(SystemTime::from);
@@ -160,6 +171,8 @@ impl PoolEntry {
                 endpoint: id.to_string(),
             };
             entry.update(subject, plan, origin, checks);
+            let usage = usage::Plan::new(&document.algorithm, endpoint.address);
+            entry.read_usage(usage, pages, &self.metrics);
             self.endpoints.insert(id, entry);
         }
         self.document = document;
@@ -184,6 +197,7 @@ impl PoolEntry {
         if !self.is_tuned() {
             return None;
         }
+        self.feed();
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
             // The tuner looks at the pool's own algorithm alone.
@@ -196,6 +210,15 @@ impl PoolEntry {
                     self.tell();
                 }
                 None
+            }
+        }
+    }
+
+    /// Brings the tuner what endpoints' pages show.
+    fn feed(&mut self) {
+        for (id, entry) in self.endpoints.iter().filter(|(_, entry)| entry.reader.is_some()) {
+            if let Some(usage) = entry.usage.read() {
+                self.tuner.set_usage(id, usage);
             }
         }
     }
@@ -386,6 +409,7 @@ impl PoolEntry {
                 health: Arc::clone(&entry.health),
                 state: self.state.endpoint(&id.as_str().into()),
                 metrics: Arc::clone(&entry.metrics),
+                usage: entry.reader.is_some().then(|| Arc::clone(&entry.usage)),
             })
         })
         .collect()
@@ -409,8 +433,11 @@ fn reads_load(algorithm: &object::Algorithm) -> bool {
             algorithm.prequal.as_ref().is_some_and(|prequal| prequal.signals == PrequalSignals::LoadReports)
         }
         AlgorithmType::Adaptive => {
-            let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
-            signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))
+            let of = algorithm.adaptive.clone().unwrap_or_default();
+            let reported = |signal: &AdaptiveSignal| {
+                of.prometheus.is_none() && matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory)
+            };
+            of.signals.iter().any(reported)
         }
         AlgorithmType::Auto => {
             let allowed = algorithm.auto.clone().unwrap_or_default().allowed;

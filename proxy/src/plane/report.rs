@@ -7,8 +7,9 @@ use std::{
 
 use evenkeel_api::channel::{
     AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
+    UsageReport,
 };
-use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport};
+use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport, Usage};
 
 use crate::{
     clock,
@@ -102,6 +103,7 @@ fn endpoint_report(
         recent: endpoint.metrics.recent.summary(now).map(recent),
         history: endpoint.health.history().into_iter().map(|change| health_change(change, now)).collect(),
         response_time_ms: endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e6),
+        usage: endpoint.usage.as_ref().and_then(|usage| usage.read()).map(|usage| usage_report(usage, now)),
         in_flight: endpoint.state.in_flight(),
         requests: endpoint.state.requests(),
         failures: endpoint.state.failures(),
@@ -133,6 +135,11 @@ fn recent(summary: Summary) -> RecentReport {
         success_rate: 1.0 - failures as f64 / requests as f64,
         response_time: quantiles_ms.map(quantiles),
     }
+}
+
+fn usage_report(usage: Usage, now: Time) -> UsageReport {
+    let Usage { at, cpu, memory } = usage;
+    UsageReport { seconds_ago: now.since(at).as_secs(), cpu_cores: cpu, memory_bytes: memory }
 }
 
 fn health_change(change: Change, now: Time) -> HealthChange {

@@ -18,3 +18,4 @@ mod prequal;
 mod refusals;
 mod retry;
 mod timeouts;
+mod usage;

@@ -196,6 +196,7 @@ fn a_full_report_is_as_the_document_says() {
         "address": "10.0.0.1:80", "backend": "all", "pod": "web-1", "zone": "a", "weight": 1, "effectiveWeight": 0.5, "draining": true,
         "health": "unhealthy", "unhealthyReason": "timed out",
         "ejection": {"secondsAgo": 1, "secondsLeft": 2, "reason": "Consecutive5xx"}, "responseTimeMs": 1.5, "recent": recent,
+        "usage": {"secondsAgo": 1, "cpuCores": 0.5, "memoryBytes": 1e6},
         "history": [{"secondsAgo": 1, "to": "Ejected", "reason": "Consecutive5xx"}], "inFlight": 1, "requests": 3, "failures": 1,
     });
     let pool = json!({

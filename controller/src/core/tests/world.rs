@@ -266,6 +266,7 @@ pub(super) fn report(version: &Published) -> PoolsReport {
                     effective_weight: 1.0,
                     ejection: None,
                     response_time_ms: None,
+                    usage: None,
                     recent: None,
                     history: Vec::new(),
                     in_flight: 0,
