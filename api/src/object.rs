@@ -35,7 +35,7 @@ pub use health::{
 };
 pub use limits::{EndpointLimits, Limits, Queue};
 pub use load_reports::LoadReports;
-pub use locality::{Locality, ZoneLocality};
+pub use locality::{Locality, Nearby};
 pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,

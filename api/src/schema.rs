@@ -308,6 +308,8 @@ mod tests {
             &json!({"locality": {"zone": {"spillAtPercent": 0}}}),
             &["locality.zone.spillAtPercent: 0 is less"],
         );
+        rejected(&json!({"locality": {"region": {}}}), &[]);
+        rejected(&json!({"locality": {}}), &["locality: locality needs zone, region, or both"]);
         let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
         rejected(&limits(json!({"size": 10})), &[]);
         rejected(

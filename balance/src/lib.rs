@@ -63,7 +63,7 @@ pub use hash::HashFunction;
 pub use pick::{Guard, Key, Outcome, Pick, Query, Status};
 pub use plan::Absence;
 pub use select::{Fallback, Score};
-pub use spec::{Ejection, FailurePercentage, Locality, PoolSpec, SlowStart, SuccessRate};
+pub use spec::{Ejection, FailurePercentage, Locality, Place, PoolSpec, SlowStart, SuccessRate};
 pub use state::{EndpointState, LatencyEstimate, PoolState};
 pub use time::Time;
 pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport, Usage};

@@ -36,7 +36,7 @@ pub struct Tuner {
     spec: PoolSpec,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
-    kept: HashMap<String, f64>,
+    kept: HashMap<String, plan::Kept>,
     /// What the last balancer was made from.
     plan: Plan,
     auto: auto::Choice,

@@ -69,6 +69,7 @@ pub(crate) struct Pool {
     pub(crate) retry: Policy,
     /// Where this proxy is, if the pool goes by that.
     pub(crate) zone: Option<String>,
+    pub(crate) region: Option<String>,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
@@ -107,6 +108,7 @@ pub(crate) struct PoolEndpoint {
     pub(crate) backend: String,
     pub(crate) pod: Option<String>,
     pub(crate) zone: Option<String>,
+    pub(crate) region: Option<String>,
     pub(crate) weight: u32,
     pub(crate) draining: bool,
     pub(crate) health: Arc<EndpointHealth>,

@@ -94,6 +94,9 @@ pub struct PoolReport {
     /// The zone of this proxy, where the pool goes by that and it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The region of this proxy, where the pool goes by that and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Backends whose requests go to all endpoints, for too few are healthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub panicking: Vec<String>,
@@ -131,6 +134,9 @@ pub struct EndpointReport {
     /// Zone that it runs in, where the pool goes by that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Region of that zone, where the pool goes by that and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Weight among the endpoints of its backend, as configured.
     pub weight: u32,
     /// Weight with all that adapts it; 0 if it takes no new requests.

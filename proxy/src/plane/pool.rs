@@ -1,5 +1,8 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
+mod endpoint;
+mod place;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -11,21 +14,22 @@ use evenkeel_api::{
     object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, Locality, PoolSpec, PoolState, Standing, Time, Tuner,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
     TunerReport,
 };
 
+use self::endpoint::EndpointEntry;
 use super::{Origin, report};
 use crate::{
     clock,
-    health::{self, Checker, Checks, EndpointHealth, Plan, Subject},
+    health::{self, Checks, EndpointHealth, Plan, Subject},
     limits,
-    metrics::{EndpointMetrics, PoolMetrics},
+    metrics::PoolMetrics,
     request::{
         affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
     },
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
-    usage::{self, LastUsage, Pages},
+    usage::{self, Pages},
 };
 
 #[derive(Debug)]
@@ -53,48 +57,6 @@ pub(super) struct PoolEntry {
 pub(super) struct Owner {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
-}
-
-#[derive(Debug)]
-struct EndpointEntry {
-    health: Arc<EndpointHealth>,
-    metrics: Arc<EndpointMetrics>,
-    plan: Plan,
-    checker: Option<Checker>,
-    usage: Arc<LastUsage>,
-    reader: Option<usage::Reader>,
-    /// When it became ready: what the document says, and by our clock.
-    ready_since: (Option<SystemTime>, Option<Time>),
-}
-
-impl EndpointEntry {
-    fn is_unverified(&self) -> bool {
-        self.health.is_unverified()
-    }
-
-    /// Takes what the origin says of the endpoint, and has it checked by `plan`.
-    fn update(&mut self, subject: Subject, plan: Plan, origin: Origin, checks: &Arc<Checks>) {
-        let vouched = origin == Origin::Controller;
-        let needless = vouched && plan.check.is_none();
-        if self.plan != plan || self.checker.is_none() || needless {
-            // The old check has its last say before the controller has its own.
-            self.checker = None;
-            self.health.supersede();
-        }
-        if vouched {
-            self.health.vouch(plan.check.is_some());
-        }
-        if self.checker.is_none() {
-            self.checker = checks.start(subject, plan.clone(), &self.health);
-            self.plan = plan;
-        }
-    }
-
-    /// Has its page read by `plan`.
-    fn read_usage(&mut self, plan: Option<usage::Plan>, pages: &Arc<Pages>, metrics: &Arc<PoolMetrics>) {
-        let same = self.reader.take().filter(|reader| plan.as_ref().is_some_and(|plan| reader.is_by(plan)));
-        self.reader = same.or_else(|| plan.map(|plan| pages.start(plan, &self.usage, metrics)));
-    }
 }
 
 impl PoolEntry {
@@ -306,6 +268,7 @@ impl PoolEntry {
             retry: self.retry_policy(),
             uid: self.uid.clone(),
             zone: self.zone().cloned(),
+            region: self.region().cloned(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
@@ -360,25 +323,6 @@ impl PoolEntry {
         }
     }
 
-    /// Where this proxy is, as far as it is known.
-    fn zone(&self) -> Option<&String> {
-        self.document.proxy_zones.get(self.proxy.as_ref()?)
-    }
-
-    fn locality(&self) -> Option<Locality> {
-        let document = &self.document;
-        let zone = self.zone()?;
-        let of = &document.locality.as_ref()?.zone;
-        let proxies = f64::from(document.proxies.max(1));
-        Some(Locality {
-            zone: Some(zone.as_str().into()),
-            region: None,
-            overprovisioning: f64::from(of.overprovisioning_percent) / 100.0,
-            spill_at: f64::from(of.spill_at_percent) / 100.0,
-            capacity: of.requests_per_endpoint.map(|requests| f64::from(requests) / proxies),
-        })
-    }
-
     fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
         let entry = self.endpoints.get(id);
         Endpoint {
@@ -389,7 +333,7 @@ impl PoolEntry {
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
             ready_since: entry.and_then(|entry| entry.ready_since.1),
             zone: document.zone.as_deref().map(Into::into),
-            region: None,
+            region: self.region_of(document.zone.as_ref()).map(|region| region.as_str().into()),
         }
     }
 
@@ -404,6 +348,7 @@ impl PoolEntry {
                 backend: backend.clone(),
                 pod: document.pod.clone(),
                 zone: document.zone.clone(),
+                region: self.region_of(document.zone.as_ref()).cloned(),
                 weight: document.weight,
                 draining: document.terminating || document.weight == 0,
                 health: Arc::clone(&entry.health),

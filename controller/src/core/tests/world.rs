@@ -259,6 +259,7 @@ pub(super) fn report(version: &Published) -> PoolsReport {
                     backend: backend.clone(),
                     pod: None,
                     zone: None,
+                    region: None,
                     weight: endpoint.weight,
                     draining: false,
                     health: Health::Healthy,

@@ -81,7 +81,7 @@ async fn sibling_and_nested_defaults() {
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
     object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
     object["spec"]["retries"] = json!({});
-    object["spec"]["locality"] = json!({"zone": {}});
+    object["spec"]["locality"] = json!({"zone": {}, "region": {}});
     object["spec"]["loadReports"] = json!({});
     object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
@@ -90,8 +90,8 @@ async fn sibling_and_nested_defaults() {
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
-    let zone = json!({"spillAtPercent": 80, "overprovisioningPercent": 140});
-    assert_eq!(spec["locality"]["zone"], zone);
+    let nearby = json!({"spillAtPercent": 80, "overprovisioningPercent": 140});
+    assert_eq!(spec["locality"], json!({"zone": nearby, "region": nearby}));
     assert_eq!(spec["loadReports"], json!({"keepHeader": false}));
     let retries = &spec["retries"];
     assert_eq!((&retries["attempts"], &retries["on"]), (&json!(1), &json!(["NotSent", "Closed"])));
