@@ -20,13 +20,30 @@ pub struct PoolSpec {
     pub panic_threshold: u8,
     /// Endpoints nearby come first.
     pub locality: Option<Locality>,
+    /// Other algorithms that requests may be picked by ([`Tuner::balancer_with`](crate::Tuner::balancer_with)): what Adaptive and Auto
+    /// among them go by is followed too, from all requests. Of each of the two the first counts.
+    pub others: Vec<Algorithm>,
 }
 
 impl PoolSpec {
     /// A pool with an algorithm and nothing around it.
     #[must_use]
     pub const fn new(algorithm: Algorithm, backends: Vec<Backend>) -> Self {
-        Self { algorithm, backends, slow_start: None, ejection: None, panic_threshold: 0, locality: None }
+        Self {
+            algorithm,
+            backends,
+            slow_start: None,
+            ejection: None,
+            panic_threshold: 0,
+            locality: None,
+            others: Vec::new(),
+        }
+    }
+
+    /// Its Auto, if that is its algorithm or among the others; else its algorithm.
+    pub(crate) fn auto(&self) -> &Algorithm {
+        let mut all = std::iter::once(&self.algorithm).chain(&self.others);
+        all.find(|each| matches!(each, Algorithm::Auto(_))).unwrap_or(&self.algorithm)
     }
 }
 

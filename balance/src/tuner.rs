@@ -122,7 +122,7 @@ impl Tuner {
         self.state.retain(&known);
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
-        self.auto.retain(&self.spec.algorithm, now);
+        self.auto.retain(self.spec.auto(), now);
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
         self.balancer()
@@ -156,7 +156,8 @@ impl Tuner {
         Balancer::from_plan(&self.plan, &self.state)
     }
 
-    /// A balancer of the same pool with another algorithm, for requests that name their own. Auto stands for what it stands for.
+    /// A balancer of the same pool with another algorithm, for requests that name their own. Adaptive and Auto have something to go by
+    /// only if they are among [`PoolSpec::others`], or the pool's algorithm.
     #[must_use]
     pub fn balancer_with(&self, algorithm: &Algorithm, now: Time) -> Balancer {
         let mut spec = self.spec.clone();

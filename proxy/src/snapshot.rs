@@ -10,7 +10,7 @@ use std::{
 
 use evenkeel_api::{
     channel::{PoolDocument, PoolUid},
-    object::{self, AlgorithmType},
+    object::{self, AlgorithmType, HashKey},
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 
@@ -47,7 +47,7 @@ impl Snapshot {
 pub(crate) struct Pool {
     pub(crate) uid: PoolUid,
     pub(crate) document: Arc<PoolDocument>,
-    pub(crate) choice: Choice,
+    pub(crate) choice: Arc<Choice>,
     /// What requests may name in place of the pool's algorithm, if anything.
     pub(crate) overrides: Option<Overrides>,
     /// How it is balanced, as of the last tick. Requests do not look at it.
@@ -82,6 +82,14 @@ impl Pool {
         let named = algorithm.and_then(|name| others.into_iter().find(|(of, _)| *of == name));
         named.map_or(&self.choice, |(_, choice)| choice)
     }
+
+    /// What is hashed of a request that names `algorithm`, if anything.
+    pub(crate) fn keys(&self, algorithm: Option<AlgorithmType>) -> Option<&[HashKey]> {
+        let own = self.document.algorithm.consistent_hash.as_ref();
+        let named = || self.document.allow_algorithm_override.as_ref()?.consistent_hash.as_ref();
+        let hash = own.or_else(|| named().filter(|_| algorithm == Some(AlgorithmType::ConsistentHash)));
+        hash.map(|hash| hash.keys.as_slice())
+    }
 }
 
 /// Endpoints, ready to be picked from by an algorithm.
@@ -97,7 +105,7 @@ pub(crate) struct Choice {
 pub(crate) struct Overrides {
     /// The pool's own, which may be named too.
     pub(crate) own: AlgorithmType,
-    pub(crate) others: Vec<(AlgorithmType, Choice)>,
+    pub(crate) others: Vec<(AlgorithmType, Arc<Choice>)>,
 }
 
 /// An endpoint as a report shows it.

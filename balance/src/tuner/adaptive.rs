@@ -54,7 +54,7 @@ impl Record {
 
 impl Tuner {
     pub(super) fn tick_adaptive(&mut self, now: Time) {
-        let Algorithm::Adaptive(parameters) = self.algorithm().clone() else { return };
+        let Some(parameters) = self.adaptive() else { return };
         if self.clocks.adaptive.over(parameters.interval, now).is_none() {
             return;
         }
@@ -71,6 +71,16 @@ impl Tuner {
         for backend in 0..self.spec.backends.len() {
             self.step(backend, &parameters);
         }
+    }
+
+    /// By which Adaptive the factors move: that in use, or one that requests may be picked by, if only by way of Auto.
+    fn adaptive(&self) -> Option<Adaptive> {
+        let chosen = self.auto.active().filter(|_| matches!(self.spec.auto(), Algorithm::Auto(_)));
+        let mut all = std::iter::once(self.algorithm()).chain(&self.spec.others).chain(&chosen);
+        all.find_map(|each| match each {
+            Algorithm::Adaptive(parameters) => Some(parameters.clone()),
+            _ => None,
+        })
     }
 
     /// Moves the factors of a backend's endpoints.

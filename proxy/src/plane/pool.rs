@@ -1,6 +1,7 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
 mod endpoint;
+mod overrides;
 mod place;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
+    object::{self, AdaptiveSignal, AlgorithmType, PrequalSignals},
 };
 use evenkeel_balance::{
     Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Standing, Time, Tuner,
@@ -47,7 +48,8 @@ pub(super) struct PoolEntry {
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
     budget: Option<Arc<Budget>>,
-    /// When requests were last given a balancer.
+    /// What requests were last given, and when.
+    last: Option<Arc<Pool>>,
     built: Time,
     /// No version has been taken yet.
     new: bool,
@@ -78,6 +80,7 @@ impl PoolEntry {
             affinity: None,
             queue: Arc::default(),
             budget: None,
+            last: None,
             built: Time::ZERO,
             new: true,
         }
@@ -163,8 +166,8 @@ impl PoolEntry {
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
             // The tuner looks at the pool's own algorithm alone.
-            None if self.follows_load_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
-                Some(self.pool(self.tuner.balancer(), instance))
+            None if self.follows_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
+                self.renew_others(instance)
             }
             None => {
                 // Nothing else is told of that can change without the balancer.
@@ -216,14 +219,10 @@ impl PoolEntry {
             | AlgorithmType::ConsistentHash => false,
         };
         learns(document.algorithm.type_)
-            || others(document).iter().copied().any(learns)
+            || self.others().any(learns)
             || passive
             || document.slow_start.is_some()
             || document.locality.is_some()
-    }
-
-    fn follows_load_for_others(&self) -> bool {
-        others(&self.document).contains(&AlgorithmType::WeightedByLoad)
     }
 
     fn tell(&self) {
@@ -248,16 +247,28 @@ impl PoolEntry {
     }
 
     fn pool(&mut self, balancer: Balancer, instance: u32) -> Arc<Pool> {
+        let choice = Arc::new(self.choice(balancer));
+        self.show(choice, self.overrides(None), instance)
+    }
+
+    /// As the last one was, but for the algorithms that requests may name and that go by what was learned since.
+    fn renew_others(&mut self, instance: u32) -> Option<Arc<Pool>> {
+        let last = self.last.take()?;
+        let others = self.overrides(last.overrides.as_ref());
+        Some(self.show(Arc::clone(&last.choice), others, instance))
+    }
+
+    fn show(&mut self, choice: Arc<Choice>, overrides: Option<Overrides>, instance: u32) -> Arc<Pool> {
         self.tell();
         self.built = clock::now();
         let document = &self.document;
-        Arc::new(Pool {
-            choice: self.choice(balancer),
-            overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
+        let pool = Arc::new(Pool {
+            choice,
+            overrides,
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
             reads_load: reads_load(&document.algorithm)
-                || self.follows_load_for_others()
+                || self.follows_for_others()
                 || document.locality.is_some(),
             keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
             sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
@@ -272,21 +283,9 @@ impl PoolEntry {
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
-        })
-    }
-
-    fn choice(&self, balancer: Balancer) -> Choice {
-        let endpoints = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
-        Choice { measured: endpoints.map(|entry| Arc::clone(&entry.metrics)).collect(), balancer }
-    }
-
-    fn overrides(&self, allowed: &AlgorithmOverride) -> Overrides {
-        let own = self.document.algorithm.type_;
-        let others = allowed.allowed.iter().copied().filter(|of| *of != own).map(|of| {
-            let algorithm = (&object::Algorithm { type_: of, ..object::Algorithm::default() }).into();
-            (of, self.choice(self.tuner.balancer_with(&algorithm, clock::now())))
         });
-        Overrides { own, others: others.collect() }
+        self.last = Some(Arc::clone(&pool));
+        pool
     }
 
     /// What was spent goes on to count as long as the rules are the same.
@@ -319,6 +318,7 @@ impl PoolEntry {
             ejection: check.and_then(|check| check.passive.as_ref()).map(Into::into),
             panic_threshold: check.filter(|_| verified).map_or(0, |check| check.panic_threshold),
             locality: self.locality(),
+            others: self.others().map(|of| self.other(of)).collect(),
             ..PoolSpec::new((&document.algorithm).into(), document.backends.iter().map(backend).collect())
         }
     }
@@ -363,11 +363,6 @@ impl PoolEntry {
 
 fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &EndpointDocument)> {
     document.backends.values().flat_map(|backend| &backend.endpoints)
-}
-
-/// What requests may name in place of the pool's algorithm.
-fn others(document: &PoolDocument) -> &[AlgorithmType] {
-    document.allow_algorithm_override.as_ref().map_or(&[], |of| &of.allowed)
 }
 
 /// Whether an algorithm goes by the load that endpoints report.

@@ -12,6 +12,7 @@ mod framing;
 mod health;
 mod limits;
 mod locality;
+mod overriding;
 mod path;
 mod plane;
 mod prequal;
