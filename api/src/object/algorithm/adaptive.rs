@@ -34,8 +34,9 @@ pub struct Adaptive {
     /// Time between two steps.
     pub interval: Duration,
 
-    /// CPU and Memory are read from the Prometheus page of each endpoint. Reports count for neither then, for a utilization does not
-    /// compare with cores or bytes.
+    /// CPU and Memory are read from the Prometheus page of each endpoint, over HTTP: by each proxy once in each `interval`, apart from
+    /// requests, up to 1 MiB. A page that is larger, late or not in order counts as none; what no page has shown for three intervals is
+    /// forgotten. Reports count for neither signal then, for a utilization does not compare with cores or bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusPage>,
 }
@@ -55,9 +56,7 @@ impl Default for Adaptive {
     }
 }
 
-/// Where an endpoint shows its metrics, in the text format of Prometheus, and which of them count. Each proxy reads the page of each
-/// endpoint once in each `interval`, apart from requests, up to 1 MiB of it. A page that is larger, late or not in order counts as
-/// none; what no page has shown for three intervals is forgotten.
+/// Where an endpoint shows its metrics, in the text format of Prometheus, and which of them count.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PrometheusPage {
