@@ -131,6 +131,10 @@ impl From<&Adaptive> for balance::Adaptive {
             smoothing: percent(of.smoothing_percent),
             hysteresis: percent(of.hysteresis_percent),
             interval: of.interval.into(),
+            usage: match of.prometheus {
+                Some(_) => balance::UsageSource::Fed,
+                None => balance::UsageSource::Reports,
+            },
         }
     }
 }

@@ -9,6 +9,7 @@ mod locality;
 mod report;
 mod slow_start;
 
+pub use adaptive::Usage;
 pub(crate) use auto::may_be_chosen;
 pub use auto::{AutoReport, Evidence};
 pub use ejection::{Ejected, EjectionReason};
@@ -36,7 +37,7 @@ pub struct Tuner {
     spec: PoolSpec,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
-    kept: HashMap<String, f64>,
+    kept: HashMap<String, plan::Kept>,
     /// What the last balancer was made from.
     plan: Plan,
     auto: auto::Choice,
@@ -122,7 +123,7 @@ impl Tuner {
         self.state.retain(&known);
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
-        self.auto.retain(&self.spec.algorithm, now);
+        self.auto.retain(self.spec.auto(), now);
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
         self.balancer()
@@ -156,7 +157,8 @@ impl Tuner {
         Balancer::from_plan(&self.plan, &self.state)
     }
 
-    /// A balancer of the same pool with another algorithm, for requests that name their own. Auto stands for what it stands for.
+    /// A balancer of the same pool with another algorithm, for requests that name their own. Adaptive and Auto have something to go by
+    /// only if they are among [`PoolSpec::others`], or the pool's algorithm.
     #[must_use]
     pub fn balancer_with(&self, algorithm: &Algorithm, now: Time) -> Balancer {
         let mut spec = self.spec.clone();
@@ -169,6 +171,14 @@ impl Tuner {
     /// [`Tuner::tick`] makes the balancer.
     pub fn check_passed(&mut self, id: &EndpointId, now: Time) -> bool {
         self.records.get_mut(id).is_some_and(|record| record.readmit(now))
+    }
+
+    /// Brings what an endpoint uses, for [`UsageSource::Fed`](crate::UsageSource::Fed): the next step of Adaptive looks at what was
+    /// brought last, unless that is older than three of its intervals.
+    pub fn set_usage(&mut self, id: &EndpointId, usage: Usage) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.adaptive.feed(usage);
+        }
     }
 
     /// The pool as it is configured.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
-    Algorithm, Auto, Endpoint, Locality, Outcome, PoolSpec, Query, WeightedByLoad, orca::LoadReport,
+    Algorithm, Auto, Endpoint, Locality, Outcome, Place, PoolSpec, Query, WeightedByLoad, orca::LoadReport,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -71,7 +71,7 @@ fn errors_take_off_weight() {
 fn a_zone_that_stopped_reporting_is_not_busy_for_ever() {
     let near = |name: &str| Endpoint { zone: Some("a".into()), ..endpoint(name, 1) };
     let far = Endpoint { zone: Some("b".into()), ..endpoint("far", 1) };
-    let locality = Some(Locality { zone: Some("a".into()), ..Locality::default() });
+    let locality = Some(Locality { zone: Some(Place::new("a")), region: None });
     let backends = vec![backend("b", 1, vec![near("near"), near("near2"), far])];
     let mut pool = Pool::of(PoolSpec { locality, ..PoolSpec::new(Algorithm::RoundRobin, backends) });
     pool.tick(S);

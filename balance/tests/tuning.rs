@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use common::{Pool, SECOND, answered, backend, endpoint, equal, seconds};
 use evenkeel_balance::{
-    Absence, Adaptive, Algorithm, Auto, Endpoint, Fate, LeastResponseTime, Locality, Outcome, PoolSpec,
-    Prequal, ProbeAnswer, Query, Signals, SlowStart, Status, Time, WeightedByLoad, orca::LoadReport,
+    Absence, Adaptive, Algorithm, Auto, Endpoint, Fate, LeastResponseTime, Locality, Outcome, Place,
+    PoolSpec, Prequal, ProbeAnswer, Query, Signals, SlowStart, Status, Time, WeightedByLoad,
+    orca::LoadReport,
 };
 use rand::Rng as _;
 
@@ -90,12 +91,8 @@ fn the_own_zone_first_and_what_it_cannot_take_elsewhere() {
         healthy,
         ..endpoint(name, 1)
     };
-    let locality = Some(Locality {
-        zone: Some("a1".into()),
-        region: Some("a".into()),
-        capacity: Some(2.0),
-        ..Locality::default()
-    });
+    let place = |name: &str| Some(Place { capacity: Some(2.0), ..Place::new(name) });
+    let locality = Some(Locality { zone: place("a1"), region: place("a") });
     let spec = |healthy| PoolSpec {
         locality: locality.clone(),
         ..PoolSpec::new(

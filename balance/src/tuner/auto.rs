@@ -132,7 +132,7 @@ pub(crate) fn may_be_chosen(algorithm: &Algorithm) -> bool {
 
 impl Tuner {
     pub(super) fn tick_auto(&mut self, now: Time) {
-        let Algorithm::Auto(auto) = self.spec.algorithm.clone() else { return };
+        let Algorithm::Auto(auto) = self.spec.auto().clone() else { return };
         let interval = auto.interval.max(Duration::from_millis(100));
         let Some(passed) = self.clocks.auto.over(interval, now) else { return };
         self.gather(passed.as_secs_f64(), now);
