@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evenkeel_api::channel::{EndpointReport, Health, PoolUid, PoolsReport, Rejection};
+use evenkeel_api::channel::{EndpointReport, PoolReport, PoolUid, PoolsReport, Rejection};
 
 use crate::published::{Proxy, ProxyEvent, ProxyId};
 
@@ -148,18 +148,16 @@ impl Fleet {
 
 /// Whether two reports of a proxy say the same of the health of the same endpoints. O(endpoints).
 fn same_health(old: &PoolsReport, new: &PoolsReport) -> bool {
-    fn health(report: &PoolsReport) -> impl Iterator<Item = (&str, &str, bool)> {
+    fn health(report: &PoolsReport) -> impl Iterator<Item = (&str, &str, bool, bool)> {
         let pools = report.pools.iter();
         let endpoints =
             pools.flat_map(|(uid, pool)| pool.endpoints.iter().map(move |(id, of)| (uid, id, of)));
-        endpoints.map(|(uid, id, of)| (uid.as_str(), id.as_str(), is_healthy(of)))
+        endpoints.map(|(uid, id, of)| (uid.as_str(), id.as_str(), of.is_healthy(), of.is_ejected()))
     }
-    health(old).eq(health(new))
-}
-
-/// Passes its checks, and has not been taken out for how it answers.
-fn is_healthy(endpoint: &EndpointReport) -> bool {
-    endpoint.health == Health::Healthy && !endpoint.is_ejected()
+    fn panics(report: &PoolsReport) -> impl Iterator<Item = (&str, &[String])> {
+        report.pools.iter().map(|(uid, pool)| (uid.as_str(), pool.panicking.as_slice()))
+    }
+    health(old).eq(health(new)) && panics(old).eq(panics(new))
 }
 
 impl Member {
@@ -207,9 +205,23 @@ impl Member {
     /// has been silent since.
     #[must_use]
     pub fn holds_healthy(&self, pool: &str, endpoint: &str, now: Instant) -> bool {
-        let report = self.report.as_ref().filter(|_| !self.is_silent(now));
-        let report = report.and_then(|report| report.pools.get(pool));
-        report.and_then(|pool| pool.endpoints.get(endpoint)).is_some_and(is_healthy)
+        self.report_of(pool, endpoint, now).is_some_and(EndpointReport::is_healthy)
+    }
+
+    /// What it says of an endpoint, unless it is silent.
+    #[must_use]
+    pub fn report_of(&self, pool: &str, endpoint: &str, now: Instant) -> Option<&EndpointReport> {
+        self.pool_report(pool, now)?.endpoints.get(endpoint)
+    }
+
+    /// It sends a backend's requests to all endpoints, for too few are healthy. A silent one says nothing.
+    #[must_use]
+    pub fn is_panicking(&self, pool: &str, backend: &str, now: Instant) -> bool {
+        self.pool_report(pool, now).is_some_and(|pool| pool.panicking.iter().any(|key| key == backend))
+    }
+
+    fn pool_report(&self, pool: &str, now: Instant) -> Option<&PoolReport> {
+        self.report.as_ref().filter(|_| !self.is_silent(now))?.pools.get(pool)
     }
 }
 

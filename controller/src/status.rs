@@ -192,12 +192,20 @@ fn ready(facts: &Facts<'_>, accepted: &Verdict, resolved: &Verdict, programmed: 
             0 => "there is no endpoint: look at the Services that the backends name".to_owned(),
             total => format!("none of {total} endpoints is healthy on at least half of the proxies"),
         };
+        let message = panic(facts).map_or(message.clone(), |panic| format!("{message}; {panic}"));
         Verdict::new(false, reason::NO_HEALTHY_ENDPOINT, message)
     } else if facts.address_pending {
         Verdict::new(false, reason::ADDRESS_PENDING, "the load balancer has given the Service no address yet")
     } else {
-        Verdict::new(true, reason::READY, "carries traffic")
+        Verdict::new(true, reason::READY, panic(facts).unwrap_or_else(|| "carries traffic".to_owned()))
     }
+}
+
+/// What is to be said of backends whose requests go to all endpoints.
+fn panic(facts: &Facts<'_>) -> Option<String> {
+    let backends = &facts.endpoints.panicking;
+    let message = "too few endpoints are healthy, so that all take requests, healthy or not: backend";
+    (!backends.is_empty()).then(|| format!("{message} {}", join(backends.iter().map(String::as_str))))
 }
 
 fn listener(facts: &Facts<'_>, name: &str, programmed: &Verdict) -> ListenerStatus {

@@ -141,6 +141,10 @@ pub(crate) struct PoolFigures<'a> {
     pub(crate) name: &'a str,
     pub(crate) metrics: &'a PoolMetrics,
     pub(crate) queue: &'a Queue,
+    /// The algorithm in use.
+    pub(crate) algorithm: &'static str,
+    /// Each backend, and whether its requests go to all endpoints for want of healthy ones.
+    pub(crate) backends: Vec<(&'a str, bool)>,
     pub(crate) endpoints: Vec<EndpointFigures<'a>>,
 }
 
@@ -150,6 +154,12 @@ pub(crate) struct EndpointFigures<'a> {
     pub(crate) pod: Option<&'a str>,
     pub(crate) up: bool,
     pub(crate) weight: u32,
+    /// With all that adapts it; 0 if it takes no new requests.
+    pub(crate) effective_weight: f64,
+    /// Smoothed, in seconds, as far as it is measured.
+    pub(crate) response_time: Option<f64>,
+    /// Why it is ejected.
+    pub(crate) ejected: Option<&'static str>,
     pub(crate) requests: u64,
     pub(crate) failures: u64,
     pub(crate) in_flight: u64,

@@ -151,21 +151,28 @@ async fn refresh(checks: Arc<Checks>, ledger: Arc<Mutex<Ledger>>) {
 
 fn figures(pool: &Pool) -> PoolFigures<'_> {
     let tuned = pool.tuned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let now = crate::clock::now();
     let endpoints = report::seats(pool, &tuned).into_iter().map(|seat| EndpointFigures {
         up: seat.is_up(),
         address: seat.endpoint.address.to_string(),
         pod: seat.endpoint.pod.as_deref(),
         weight: seat.endpoint.weight,
+        effective_weight: seat.effective_weight(),
+        response_time: seat.endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e9),
+        ejected: seat.ejected(now),
         requests: seat.endpoint.state.requests(),
         failures: seat.endpoint.state.failures(),
         in_flight: seat.endpoint.state.in_flight(),
         metrics: &seat.endpoint.metrics,
     });
+    let backends = pool.document.backends.keys().map(String::as_str);
     PoolFigures {
         namespace: &pool.document.namespace,
         name: &pool.document.name,
         metrics: &pool.metrics,
         queue: &pool.queue,
+        algorithm: tuned.algorithm.name(),
+        backends: backends.map(|key| (key, tuned.panicking.iter().any(|of| of == key))).collect(),
         endpoints: endpoints.collect(),
     }
 }

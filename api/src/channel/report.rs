@@ -179,6 +179,12 @@ impl EndpointReport {
         self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_left.is_some())
     }
 
+    /// Passes its checks, and has not been taken out for how it answers.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.health == Health::Healthy && !self.is_ejected()
+    }
+
     /// Why it takes no requests, if it should.
     #[must_use]
     pub fn why_not(&self) -> Option<String> {

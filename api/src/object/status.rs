@@ -106,8 +106,16 @@ pub struct EndpointCounts {
     pub total: u32,
     /// Ready endpoints that at least half of the live proxies hold for healthy.
     pub healthy: u32,
+    /// Ready endpoints that at least half of the live proxies have taken out for how they answer requests.
+    #[serde(default)]
+    pub ejected: u32,
     /// Endpoints that terminate and still serve, or have weight 0: no new requests.
     pub draining: u32,
+    /// Panic: backends whose requests go to all endpoints, healthy or not, on at least half of the live proxies, since fewer are
+    /// healthy than `healthCheck.panicThreshold` asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"), inner(length(max = 253)))]
+    pub panicking: Vec<String>,
     /// `healthy/total`.
     #[schemars(length(max = 32))]
     pub summary: String,

@@ -16,7 +16,7 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 704 bytes with its count of owners. Shared by all threads without a lock; every access
+/// What is learned of one endpoint, in 512 bytes with its count of owners. Shared by all threads without a lock; every access
 /// is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
@@ -203,4 +203,4 @@ impl EndpointState {
 
 #[cfg(not(loom))]
 const _: () =
-    assert!(size_of::<EndpointState>() <= 704 - 64, "with the two counts of its Arc, padded to a line");
+    assert!(size_of::<EndpointState>() <= 512 - 64, "with the two counts of its Arc, padded to a line");

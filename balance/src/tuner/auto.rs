@@ -20,9 +20,9 @@ use crate::{Algorithm, Auto, Time, WeightedByLoad, state::Seen};
 /// How much of a look's findings enters the smoothed ones, at least: the first looks count alike.
 const SMOOTHING: f64 = 0.1;
 /// Answers after which a stretch of an endpoint ends, with the next look.
-const MIN_ANSWERS: u64 = 16;
+const MIN_ANSWERS: u64 = 8;
 /// Looks with evidence before it counts.
-const MIN_INTERVALS: u32 = 5;
+const MIN_INTERVALS: u32 = 4;
 /// Part of the endpoints that must report their load for it to be used.
 const MIN_REPORTING: f64 = 0.9;
 

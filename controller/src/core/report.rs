@@ -6,6 +6,7 @@ use std::{
 };
 
 use evenkeel_api::{
+    channel::EndpointReport,
     channel::PoolText,
     object::{
         Address, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason,
@@ -360,13 +361,20 @@ impl Core {
             counts.total += 1;
             if endpoint.terminating || endpoint.weight == 0 || share == 0 {
                 counts.draining += 1;
-            } else if !live.is_empty()
-                && 2 * live.iter().filter(|member| member.holds_healthy(&state.uid, id, now)).count()
-                    >= live.len()
-            {
-                counts.healthy += 1;
+            } else {
+                let half = |holds: fn(&EndpointReport) -> bool| {
+                    let so = |member: &&&Member| member.report_of(&state.uid, id, now).is_some_and(holds);
+                    !live.is_empty() && 2 * live.iter().filter(so).count() >= live.len()
+                };
+                counts.healthy += u32::from(half(EndpointReport::is_healthy));
+                counts.ejected += u32::from(half(EndpointReport::is_ejected));
             }
         }
+        let panics = |backend: &&String| {
+            let so = |member: &&&Member| member.is_panicking(&state.uid, backend, now);
+            !live.is_empty() && 2 * live.iter().filter(so).count() >= live.len()
+        };
+        counts.panicking = document.backends.keys().filter(panics).cloned().collect();
         counts.summary = format!("{}/{}", counts.healthy, counts.total);
         counts
     }

@@ -72,15 +72,45 @@ pub(super) fn of_pools(
             pools,
             |of| of.usage_pages.all(),
         ),
-        tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
+        tallied("evenkeel_load_reports_total", "result", "Reports of load by endpoints.", pools, |of| {
             of.load_reports.all()
         }),
         made(pools, poolless),
     ];
+    families.extend(of_balancing(pools));
     families.extend(of_retries(pools));
     families.extend(of_endpoints(pools));
     families.retain(|family| !family.get_metric().is_empty());
     families
+}
+
+fn of_balancing(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
+    let algorithms = pools.iter().map(|pool| {
+        let mut labels = pool_labels(pool);
+        labels.push(("algorithm", pool.algorithm));
+        (labels, 1.0)
+    });
+    let panics = pools.iter().flat_map(|pool| {
+        pool.backends.iter().map(|(backend, panics)| {
+            let mut labels = pool_labels(pool);
+            labels.push(("backend", backend));
+            (labels, f64::from(u8::from(*panics)))
+        })
+    });
+    vec![
+        family(
+            "evenkeel_pool_algorithm_info",
+            "The algorithm in use: the pool's, or the one that Auto has chosen.",
+            MetricType::GAUGE,
+            algorithms,
+        ),
+        family(
+            "evenkeel_backend_panic",
+            "Whether requests go to all endpoints of the backend, healthy or not, for too few are healthy.",
+            MetricType::GAUGE,
+            panics,
+        ),
+    ]
 }
 
 fn of_retries(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
@@ -106,31 +136,43 @@ fn of_retries(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
 }
 
 fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
-    type Value = fn(&super::EndpointFigures<'_>) -> u64;
-    let shown: [(&str, &str, MetricType, Value); 5] = [
+    type Value = fn(&super::EndpointFigures<'_>) -> Option<f64>;
+    let shown: [(&str, &str, MetricType, Value); 7] = [
         ("evenkeel_endpoint_up", "Whether the endpoint takes requests.", MetricType::GAUGE, |endpoint| {
-            endpoint.up.into()
+            Some(f64::from(u8::from(endpoint.up)))
         }),
         (
             "evenkeel_endpoint_weight",
             "Weight of the endpoint within its backend.",
             MetricType::GAUGE,
-            |endpoint| endpoint.weight.into(),
+            |endpoint| Some(endpoint.weight.into()),
+        ),
+        (
+            "evenkeel_endpoint_effective_weight",
+            "Weight with all that adapts it; 0 if the endpoint takes no new requests.",
+            MetricType::GAUGE,
+            |endpoint| Some(endpoint.effective_weight),
+        ),
+        (
+            "evenkeel_endpoint_response_time_seconds",
+            "Response time as balancing sees it: smoothed, and higher after errors (Peak EWMA).",
+            MetricType::GAUGE,
+            |endpoint| endpoint.response_time,
         ),
         ("evenkeel_endpoint_active_requests", "Requests in flight.", MetricType::GAUGE, |endpoint| {
-            endpoint.in_flight
+            Some(float(endpoint.in_flight))
         }),
         (
             "evenkeel_endpoint_requests_total",
             "Requests sent, retries included.",
             MetricType::COUNTER,
-            |endpoint| endpoint.requests,
+            |endpoint| Some(float(endpoint.requests)),
         ),
         (
             "evenkeel_endpoint_failures_total",
             "Requests without a response, or with a status of 500 and above.",
             MetricType::COUNTER,
-            |endpoint| endpoint.failures,
+            |endpoint| Some(float(endpoint.failures)),
         ),
     ];
     shown
@@ -138,12 +180,29 @@ fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
         .map(|(name, help, kind, value)| {
             let series = pools.iter().flat_map(|pool| {
                 let own = pool.endpoints.iter().filter(|endpoint| endpoint.metrics.duration.is_some());
-                own.map(move |endpoint| (endpoint_labels(pool, endpoint), float(value(endpoint))))
+                own.filter_map(move |endpoint| Some((endpoint_labels(pool, endpoint), value(endpoint)?)))
             });
             family(name, help, kind, series)
         })
-        .chain([endpoint_durations(pools)])
+        .chain([endpoints_ejected(pools), endpoint_durations(pools)])
         .collect()
+}
+
+fn endpoints_ejected(pools: &[PoolFigures<'_>]) -> MetricFamily {
+    let series = pools.iter().flat_map(|pool| {
+        let own = pool.endpoints.iter().filter(|endpoint| endpoint.metrics.duration.is_some());
+        own.filter_map(move |endpoint| {
+            let mut labels = endpoint_labels(pool, endpoint);
+            labels.push(("reason", endpoint.ejected?));
+            Some((labels, 1.0))
+        })
+    });
+    family(
+        "evenkeel_endpoint_ejected",
+        "Endpoints taken out for how they answer requests, and why; gone once they are back.",
+        MetricType::GAUGE,
+        series,
+    )
 }
 
 fn endpoint_labels<'a>(pool: &PoolFigures<'a>, endpoint: &'a super::EndpointFigures<'a>) -> Labels<'a> {

@@ -53,6 +53,17 @@ impl Seat<'_, '_> {
         self.tuned.is_some_and(|of| matches!(of.standing, Standing::InRotation | Standing::Probation))
     }
 
+    /// With all that adapts it; 0 out of rotation.
+    pub(super) fn effective_weight(&self) -> f64 {
+        self.tuned.map_or(0.0, |tuned| tuned.effective_weight)
+    }
+
+    /// Why it is ejected, if it is; on probation it is not.
+    pub(super) fn ejected(&self, now: Time) -> Option<&'static str> {
+        let ejected = self.tuned?.ejection.filter(|ejected| now < ejected.until)?;
+        Some(word(ejected.reason))
+    }
+
     /// Is in rotation, and well.
     pub(super) fn is_up(&self) -> bool {
         self.takes_requests() && self.endpoint.health.is_healthy()

@@ -234,10 +234,45 @@ async fn an_endpoint_that_fails_is_taken_out_and_told() {
     until_metric(&proxy, &format!("{UP},endpoint=\"{id}\"}} 0")).await;
     let labels = "pool_namespace=\"shop\",pool=\"checkout\",reason=\"Consecutive5xx\"";
     until_metric(&proxy, &format!("evenkeel_ejections_total{{{labels}}} 1")).await;
+    let labels = format!("pool_namespace=\"shop\",pool=\"checkout\",endpoint=\"{id}\"");
+    until_metric(&proxy, &format!("evenkeel_endpoint_ejected{{{labels},reason=\"Consecutive5xx\"}} 1")).await;
+    until_metric(&proxy, &format!("evenkeel_endpoint_effective_weight{{{labels}}} 0")).await;
     let told = report(&proxy, "a").endpoints[&id].clone();
     assert_eq!(told.why_not().as_deref(), Some("ejected: Consecutive5xx"));
     assert!(told.effective_weight == 0.0, "{told:?}");
     for _ in 0..8 {
         assert_eq!(client::ask(address, GET).await.status(), 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_told_and_hides_no_ejection() {
+    let good = canned(OK).await;
+    let bad = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;
+    let check = HealthCheck {
+        passive: Some(PassiveHealthCheck::default()),
+        panic_threshold: 60,
+        ..HealthCheck::default()
+    };
+    let (proxy, address) =
+        serving_as(&[good.address, bad.address], |pool| pool.health_check = Some(check)).await;
+    let panics = |panics| {
+        format!(
+            "evenkeel_backend_panic{{pool_namespace=\"shop\",pool=\"checkout\",backend=\"all\"}} {panics}"
+        )
+    };
+    until_metric(&proxy, &panics(0)).await;
+    for _ in 0..12 {
+        client::ask(address, GET).await;
+    }
+    until_metric(&proxy, &panics(1)).await;
+    let told = report(&proxy, "a");
+    assert_eq!(told.panicking, ["all"]);
+    let told = &told.endpoints[&bad.address.to_string()];
+    assert!(told.is_ejected() && told.effective_weight > 0.0, "{told:?}");
+    let before = told.requests;
+    for _ in 0..8 {
+        client::ask(address, GET).await;
+    }
+    assert!(report(&proxy, "a").endpoints[&bad.address.to_string()].requests > before, "in spite of that");
 }

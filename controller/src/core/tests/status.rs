@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_api::channel::Rejection;
+use evenkeel_api::channel::{EjectionReport, Rejection};
 
 use super::{
     super::*,
@@ -87,6 +87,31 @@ fn what_takes_no_share_is_not_called_healthy() {
     world.check("a", &["Programmed=True,Programmed", "Ready=False,NoHealthyEndpoint"]);
     let counts = world.statuses[&ObjectName::new("shop", "a")].endpoints.clone().unwrap();
     assert_eq!((counts.total, counts.healthy, counts.draining), (2, 0, 2));
+}
+
+#[test]
+fn panic_and_ejections_are_told() {
+    let mut world = World::new();
+    world.pool("a", 1, SPEC);
+    world.settle();
+    let mut reported = report(world.version());
+    let pool = reported.pools.values_mut().next().unwrap();
+    let backend = pool.endpoints.values().next().unwrap().backend.clone();
+    pool.panicking = vec![backend.clone()];
+    let reason = "Consecutive5xx".to_owned();
+    let ejection = Some(EjectionReport { seconds_ago: 1, seconds_left: Some(29), reason });
+    pool.endpoints.values_mut().next().unwrap().ejection = ejection;
+    for proxy in ["p1", "p2"] {
+        world.deaf.insert(proxy.to_owned());
+        world.core.tell(proxy, ProxyEvent::Reported(Box::new(reported.clone())), world.now);
+    }
+    world.settle();
+    let status = &world.statuses[&ObjectName::new("shop", "a")];
+    let counts = status.endpoints.clone().unwrap();
+    assert_eq!((counts.total, counts.healthy, counts.ejected), (2, 1, 1));
+    assert_eq!(counts.panicking, [backend.clone()]);
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert!(ready.status == "True" && ready.message.contains(&backend), "{ready:?}");
 }
 
 #[test]
