@@ -1,17 +1,17 @@
 //! Pools to pick from, for all tests.
 
-#![allow(dead_code, reason = "no test uses all of it")]
-
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use evenkeel_balance::{
-    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, Guard, HashFunction, Key,
-    LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
-    Tuner, WeightedByLoad,
+    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, EndpointReport, Guard,
+    HashFunction, Key, LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash,
+    Standing, Status, Table, Time, Tuner, WeightedByLoad,
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(crate) const S: Duration = Duration::from_secs(1);
 
 /// Every algorithm, and every table of the one that has several.
 pub(crate) fn algorithms() -> Vec<Algorithm> {
@@ -120,6 +120,20 @@ impl Pool {
             }
         }
         counts
+    }
+
+    /// Where an endpoint stands, as the tuner reports it.
+    pub(crate) fn standing(&self, id: &str) -> Standing {
+        self.reported(id).standing
+    }
+
+    pub(crate) fn effective_weight(&self, id: &str) -> f64 {
+        self.reported(id).effective_weight
+    }
+
+    fn reported(&self, id: &str) -> EndpointReport {
+        let report = self.tuner.report();
+        report.endpoints.into_iter().find(|each| each.id.as_str() == id).expect("an endpoint of the pool")
     }
 
     pub(crate) fn in_flight(&self, id: &str) -> u64 {

@@ -1,0 +1,17 @@
+//! The balancer as its callers see it, under a clock and chance of the tests' own.
+
+mod common;
+
+mod allocations;
+mod auto;
+mod changes;
+mod ejection;
+mod explain;
+mod golden;
+mod locality;
+mod picks;
+mod prequal;
+mod response_time;
+mod rotation;
+mod slow_start;
+mod weights;
