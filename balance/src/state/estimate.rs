@@ -23,7 +23,7 @@ pub struct LatencyEstimate {
     loads: [AtLoad; LOADS],
 }
 
-/// Latencies in nanoseconds as bits of an `f32`.
+/// Latencies in nanoseconds as bits of an `f32`, 0 where there is none.
 #[derive(Debug)]
 struct AtLoad {
     at: AtomicU64,
@@ -86,7 +86,8 @@ impl AtLoad {
     }
 
     fn known(&self) -> bool {
-        self.count.load(Relaxed) > 0
+        // Not by the count: a reader may see the first count before the first median.
+        self.median.load(Relaxed) > 0
     }
 
     fn is_fresh(&self, now: Time) -> bool {
@@ -101,7 +102,7 @@ impl AtLoad {
         // What is no longer fresh does not outvote what comes now.
         let count = if self.is_fresh(now) { self.count.load(Relaxed) } else { 0 };
         #[expect(clippy::cast_possible_truncation, reason = "24 bits are enough for a latency")]
-        let sample = nanos as f32;
+        let sample = (nanos as f32).max(f32::MIN_POSITIVE);
         self.samples[count as usize % SAMPLES].store(sample.to_bits(), Relaxed);
         let count = if count as usize >= 2 * SAMPLES - 1 { count + 1 - 8 } else { count + 1 };
         let kept = SAMPLES.min(count as usize);
