@@ -1,8 +1,11 @@
 //! Explanations beside the picks that they explain.
 
-use evenkeel_balance::{Absence, Endpoint, Fate, Key, Outcome, Query, Status, Time};
+use evenkeel_balance::{
+    Absence, Algorithm, ConsistentHash, Endpoint, Fate, HashFunction, Key, Outcome, Query, Score, Status,
+    Table, Time,
+};
 
-use crate::common::{MS, Pool, SECOND, algorithms, backend, endpoint};
+use crate::common::{MS, Pool, SECOND, algorithms, backend, endpoint, equal};
 
 #[test]
 fn explanations_agree_with_picks_and_change_nothing() {
@@ -29,5 +32,39 @@ fn explanations_agree_with_picks_and_change_nothing() {
             assert_eq!(fates(Fate::Absent(Absence::Unhealthy)) + fates(Fate::Absent(Absence::Draining)), 2);
             pick.guard.set_outcome(Outcome::new(Status::Answered(200), query.now, MS));
         }
+    }
+}
+
+fn by_key(table: Table, bounded_load: Option<f64>) -> Algorithm {
+    Algorithm::ConsistentHash(ConsistentHash { table, function: HashFunction::XxHash64, bounded_load })
+}
+
+#[test]
+fn bounded_load_says_how_much_room_there_was() {
+    for table in [Table::default(), Table::Maglev { size: 65537 }, Table::Rendezvous] {
+        let mut pool = Pool::new(by_key(table, Some(1.25)), equal(2));
+        let query = Query { key: Some(Key::Bytes(b"key")), ..Query::at(pool.now, 0) };
+        let picks =
+            [0, 1].map(|_| pool.balancer.pick(&query, &mut pool.rng).map(|pick| (pick.index, pick.guard)));
+        let [Some((owner, _first)), Some((_, _second))] = picks else { panic!("two of three have room") };
+        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let (own, other) = (&explained.candidates[owner], &explained.candidates[1 - owner]);
+        assert_eq!((own.fate, other.fate), (Fate::Full, Fate::Picked), "{table:?}");
+        assert_eq!(own.score, Some(Score::Full(2.0, 2.0)), "{table:?}");
+    }
+}
+
+#[test]
+fn rendezvous_scores_all_and_the_lowest_has_the_key() {
+    let mut pool = Pool::new(by_key(Table::Rendezvous, None), equal(8));
+    for key in 0..50_u8 {
+        let query = Query { key: Some(Key::Bytes(&[key])), ..Query::at(pool.now, 0) };
+        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let costs = explained.candidates.iter().map(|each| match each.score {
+            Some(Score::Cost(cost)) => cost,
+            other => panic!("{other:?}"),
+        });
+        let lowest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index);
+        assert_eq!(explained.picked, lowest, "{key}");
     }
 }
