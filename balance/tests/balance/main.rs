@@ -8,6 +8,8 @@ mod changes;
 mod ejection;
 mod explain;
 mod golden;
+mod keyed;
+mod least;
 mod locality;
 mod picks;
 mod prequal;

@@ -2,9 +2,31 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::{Algorithm, Fallback, Guard, Prequal, ProbeAnswer, Query, Signals, Time};
+use evenkeel_balance::{
+    Algorithm, Backend, Fallback, Guard, PoolSpec, Prequal, ProbeAnswer, Query, Score, Signals, Time,
+};
 
-use crate::common::{MS, Pool, answered, equal};
+use crate::common::{MS, Pool, answered, backend, endpoint, equal};
+
+/// Nothing is dropped but what is used up.
+fn fed(backends: Vec<Backend>) -> Pool {
+    let parameters = Prequal { signals: Signals::Fed, removals: 0.0, ..Prequal::default() };
+    Pool::new(Algorithm::Prequal(parameters), backends)
+}
+
+fn feed(pool: &mut Pool, index: usize, in_flight: u32, latency: Duration) {
+    pool.balancer.answer(0, index, ProbeAnswer { in_flight, latency }, pool.now, &mut pool.rng);
+}
+
+fn scores(pool: &mut Pool) -> Vec<Option<Score>> {
+    let explained = pool.balancer.explain(&Query::at(pool.now, 0), &mut pool.rng);
+    explained.candidates.iter().map(|each| each.score).collect()
+}
+
+fn falls_back(pool: &mut Pool) -> bool {
+    let explained = pool.balancer.explain(&Query::at(pool.now, 0), &mut pool.rng);
+    explained.fallbacks == [Fallback::FewAnswers]
+}
 
 #[test]
 fn prequal_avoids_the_slow_and_lets_it_come_back() {
@@ -56,4 +78,64 @@ fn prequal_goes_by_what_it_is_fed() {
     assert_eq!(pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index), Some(7));
     let other = pool.balancer.explain(&Query::at(pool.now, 1), &mut pool.rng);
     assert_eq!(other.fallbacks, [Fallback::FewAnswers], "another worker, another pool");
+}
+
+#[test]
+fn what_is_in_flight_weighs_more_where_the_weight_is_less() {
+    let mut pool = fed(vec![backend("b", 1, vec![endpoint("light", 1), endpoint("heavy", 3)])]);
+    // So that what comes then is more than usual.
+    (0..20).for_each(|_| feed(&mut pool, 1, 0, MS));
+    feed(&mut pool, 0, 4, MS);
+    feed(&mut pool, 1, 3, 9 * MS);
+    assert_eq!(scores(&mut pool), [Some(Score::Hot(8.0)), Some(Score::Hot(2.0))]);
+    let query = Query::at(pool.now, 0);
+    let pick = pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index);
+    assert_eq!(pick, Some(1), "the less loaded, though it is slower");
+    assert_eq!(scores(&mut pool)[1], Some(Score::Hot(2.0 + 2.0 / 3.0)), "one more is in flight");
+}
+
+#[test]
+fn of_equal_answers_the_oldest_is_used() {
+    let mut pool = fed(equal(10));
+    feed(&mut pool, 7, 1, MS);
+    feed(&mut pool, 4, 1, MS);
+    let query = Query::at(pool.now, 0);
+    assert_eq!(pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index), Some(7));
+}
+
+#[test]
+fn answers_follow_their_endpoints_to_another_place() {
+    let mut pool = fed(equal(10));
+    feed(&mut pool, 4, 1, 9 * MS);
+    feed(&mut pool, 7, 1, MS);
+    let mut backends = equal(10);
+    backends[0].endpoints.reverse();
+    pool.set(PoolSpec::new(pool.tuner.spec().algorithm.clone(), backends.clone()));
+    let query = Query::at(pool.now, 0);
+    let pick = pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.endpoint.id.to_string());
+    assert_eq!(pick.as_deref(), Some("e7"));
+    backends[0].endpoints.retain(|endpoint| endpoint.id.as_str() != "e4");
+    pool.set(PoolSpec::new(pool.tuner.spec().algorithm.clone(), backends));
+    assert!(falls_back(&mut pool), "the only answer left is no choice");
+}
+
+#[test]
+fn one_answer_is_enough_only_of_the_only_endpoint() {
+    for (count, expect) in [(1, false), (2, true)] {
+        let mut pool = fed(equal(count));
+        assert!(falls_back(&mut pool), "{count}: no answer");
+        feed(&mut pool, 0, 1, MS);
+        assert_eq!(falls_back(&mut pool), expect, "{count}");
+    }
+}
+
+#[test]
+fn in_band_an_endpoint_answers_for_one_request_more_than_it_has() {
+    let mut pool = Pool::new(Algorithm::Prequal(Prequal::default()), equal(1));
+    pool.request(0, 200, 10 * MS);
+    let _guard = pool.guards(1);
+    for number in 0..20 {
+        pool.request(number, 200, 90 * MS);
+    }
+    assert_eq!(scores(&mut pool), [Some(Score::Cold(90e6))], "of two at once, not of one alone");
 }
