@@ -33,7 +33,7 @@ impl ResponseTime {
         }
         // A clock that went back does not make what comes later look younger.
         if at == NEVER || at < now.as_nanos() {
-            self.at.store(now.as_nanos().min(NEVER - 1), Relaxed);
+            self.at.store(now.as_nanos(), Relaxed);
         }
     }
 

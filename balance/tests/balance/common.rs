@@ -111,6 +111,16 @@ impl Pool {
         Some(pick.endpoint.id.to_string())
     }
 
+    /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with these.
+    pub(crate) fn answers(&mut self, id: &str, statuses: &[u16]) {
+        for status in statuses {
+            let query = Query { affinity: Some(id), ..Query::at(self.now, 0) };
+            let mut pick = self.balancer.pick(&query, &mut self.rng).expect("an endpoint");
+            assert_eq!(pick.endpoint.id.as_str(), id);
+            pick.guard.set_outcome(answered(*status, self.now, MS));
+        }
+    }
+
     /// How often each endpoint is picked, each request ending before the next.
     pub(crate) fn counts(&mut self, picks: u32) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();

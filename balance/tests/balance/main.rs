@@ -6,6 +6,7 @@ mod allocations;
 mod auto;
 mod changes;
 mod ejection;
+mod estimate;
 mod explain;
 mod golden;
 mod keyed;
