@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::{Algorithm, Endpoint, PoolSpec, SlowStart};
+use evenkeel_balance::{Algorithm, ConsistentHash, Endpoint, PoolSpec, SlowStart};
 
 use crate::common::{Pool, S, backend, endpoint, seconds};
 
@@ -43,4 +43,60 @@ fn if_most_are_new_all_are_alike() {
     let backends = vec![backend("b", 1, vec![endpoint("old", 1), new("a")])];
     pool.set(PoolSpec { slow_start, ..PoolSpec::new(Algorithm::RoundRobin, backends) });
     assert!((pool.effective_weight("a") - 0.1).abs() < 1e-9, "half is not most");
+}
+
+#[test]
+fn tables_of_keys_rise_in_tenths() {
+    let algorithm = || Algorithm::ConsistentHash(ConsistentHash::default());
+    let new = Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 1) };
+    let backends = vec![backend("b", 1, vec![endpoint("a", 1), endpoint("b", 1), new])];
+    let slow_start = Some(SlowStart::default());
+    let mut pool = Pool::of(PoolSpec { slow_start, ..PoolSpec::new(algorithm(), backends) });
+    for (second, expect) in [(0, 0.1), (4, 0.2), (15, 0.5), (16, 0.6), (28, 1.0)] {
+        pool.now = seconds(second);
+        pool.tick(Duration::ZERO);
+        assert!((pool.effective_weight("new") - expect).abs() < 1e-9, "after {second} s");
+    }
+}
+
+#[test]
+fn only_those_that_serve_count_as_old_or_new() {
+    let aside = |endpoint: &Endpoint| {
+        [
+            Endpoint { weight: 0, ..endpoint.clone() },
+            Endpoint { healthy: false, ..endpoint.clone() },
+            Endpoint { terminating: true, ..endpoint.clone() },
+        ]
+    };
+    let (old, new) = (endpoint("old", 1), Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 1) });
+    let named = |name: &str, endpoint: &Endpoint| Endpoint { id: name.into(), ..endpoint.clone() };
+    let factor = |endpoints: Vec<Endpoint>| {
+        let slow_start = Some(SlowStart::default());
+        let backends = vec![backend("b", 1, endpoints)];
+        Pool::of(PoolSpec { slow_start, ..PoolSpec::new(Algorithm::RoundRobin, backends) })
+            .effective_weight("a")
+    };
+    for other in aside(&old) {
+        let others = [named("o", &old), named("x", &other), named("y", &other)];
+        let all = [named("a", &new), named("b", &new)].into_iter().chain(others).collect();
+        assert!((factor(all) - 1.0).abs() < 1e-9, "two of the three that serve are new: {other:?}");
+    }
+    for other in aside(&new) {
+        let others = [named("o", &old), named("p", &old), named("x", &other), named("y", &other)];
+        let all = [named("a", &new)].into_iter().chain(others).collect();
+        assert!((factor(all) - 0.1).abs() < 1e-9, "one of the three that serve is new: {other:?}");
+    }
+}
+
+#[test]
+fn at_the_end_of_its_window_an_endpoint_is_no_longer_new() {
+    let since = |name: &str, second| Endpoint { ready_since: Some(seconds(second)), ..endpoint(name, 1) };
+    let endpoints = vec![endpoint("old", 1), since("a", 0), since("b", 0), since("c", 20)];
+    let slow_start = Some(SlowStart::default());
+    let spec = PoolSpec::new(Algorithm::RoundRobin, vec![backend("b", 1, endpoints)]);
+    let mut pool = Pool::of(PoolSpec { slow_start, ..spec });
+    pool.now = seconds(30);
+    pool.tick(Duration::ZERO);
+    assert!((pool.effective_weight("a") - 1.0).abs() < 1e-9);
+    assert!((pool.effective_weight("c") - 1.0 / 3.0).abs() < 1e-9, "{}", pool.effective_weight("c"));
 }
