@@ -139,6 +139,13 @@ mod tests {
     }
 
     #[test]
+    fn equal_entries_count_their_own_turns() {
+        let shares = Shares::new([2.0; 3].into_iter());
+        let turns: Vec<_> = (3..9).map(|tick| shares.at(tick).unwrap()).collect();
+        assert_eq!(turns, [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]);
+    }
+
+    #[test]
     fn nothing_without_weight() {
         assert_eq!(Shares::new([].into_iter()).at(7), None);
         assert_eq!(Shares::new([0.0, 0.0].into_iter()).at(7), None);

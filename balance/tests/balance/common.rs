@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use evenkeel_balance::{
     Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, EndpointReport, Guard,
     HashFunction, Key, LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash,
-    Standing, Status, Table, Time, Tuner, WeightedByLoad,
+    Standing, Status, Table, Time, Tuner, WeightedByLoad, orca::LoadReport,
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -56,6 +56,10 @@ pub(crate) fn equal(count: usize) -> Vec<Backend> {
 
 pub(crate) fn seconds(count: u64) -> Time {
     Time::from_nanos(count * SECOND)
+}
+
+pub(crate) fn near<const N: usize>(found: [f64; N], expect: [f64; N]) -> bool {
+    found.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-9)
 }
 
 pub(crate) fn answered(status: u16, now: Time, latency: Duration) -> Outcome {
@@ -114,11 +118,32 @@ impl Pool {
     /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with these.
     pub(crate) fn answers(&mut self, id: &str, statuses: &[u16]) {
         for status in statuses {
-            let query = Query { affinity: Some(id), ..Query::at(self.now, 0) };
-            let mut pick = self.balancer.pick(&query, &mut self.rng).expect("an endpoint");
-            assert_eq!(pick.endpoint.id.as_str(), id);
-            pick.guard.set_outcome(answered(*status, self.now, MS));
+            self.ends(id, answered(*status, self.now, MS));
         }
+    }
+
+    /// A request that goes to an endpoint, since its session is there, and ends at once.
+    pub(crate) fn ends(&mut self, id: &str, outcome: Outcome) {
+        self.begins(id).set_outcome(outcome);
+    }
+
+    /// A request that goes to an endpoint, since its session is there.
+    pub(crate) fn begins(&mut self, id: &str) -> Guard {
+        let query = Query { affinity: Some(id), ..Query::at(self.now, 0) };
+        let pick = self.balancer.pick(&query, &mut self.rng).expect("an endpoint");
+        assert_eq!(pick.endpoint.id.as_str(), id);
+        pick.guard
+    }
+
+    /// A request that ends at once with a report of load.
+    pub(crate) fn reports(&mut self, id: &str, load: &LoadReport) {
+        self.ends(id, Outcome { load: Some(Box::new(load.clone())), ..answered(200, self.now, MS) });
+    }
+
+    /// The weights of endpoints as they are by now, even if the differences are too small for another balancer.
+    pub(crate) fn weights<const N: usize>(&mut self, ids: [&str; N]) -> [f64; N] {
+        self.set(self.tuner.spec().clone());
+        ids.map(|id| self.effective_weight(id))
     }
 
     /// How often each endpoint is picked, each request ending before the next.

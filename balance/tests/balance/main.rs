@@ -2,6 +2,7 @@
 
 mod common;
 
+mod adaptive;
 mod allocations;
 mod auto;
 mod changes;

@@ -1,11 +1,10 @@
-//! Weights that follow reported load, and what is seen.
+//! Weights that follow reported load.
 
 use std::time::Duration;
 
-use evenkeel_balance::{Adaptive, Algorithm, Outcome, WeightedByLoad, orca::LoadReport};
-use rand::Rng as _;
+use evenkeel_balance::{Algorithm, Outcome, WeightedByLoad, orca::LoadReport};
 
-use crate::common::{MS, Pool, S, answered, equal};
+use crate::common::{MS, Pool, S, answered, equal, near};
 
 fn report(cpu: f64, rps: f64) -> Option<Box<LoadReport>> {
     Some(Box::new(LoadReport {
@@ -43,33 +42,56 @@ fn reported_load_makes_weights_after_the_blackout_until_they_expire() {
     assert!((pool.effective_weight("e0") - 1.0).abs() < 1e-9, "expired");
 }
 
-#[test]
-fn adaptive_follows_differences_and_not_noise() {
-    let mut pool = Pool::new(Algorithm::Adaptive(Adaptive::default()), equal(4));
-    let mut changes = 0;
-    let mut steps = |pool: &mut Pool, count: u32, slow: f64| {
-        for _ in 0..count {
-            for number in 0..400 {
-                let noise = pool.rng.random_range(0.8..1.2);
-                let now = pool.now;
-                let mut pick = pool.pick(u32::to_be_bytes(number).into(), &[]).expect("an endpoint");
-                let times = if pick.endpoint.id.as_str() == "e0" { slow } else { 1.0 };
-                pick.guard.set_outcome(answered(200, now, MS.mul_f64(10.0 * noise * times)));
-            }
-            changes += u32::from(pool.tick(5 * S));
+/// What happens at an endpoint in two seconds: answers, and then one with a report, if there is anything to report.
+#[derive(Clone, Copy, Debug, Default)]
+struct Happens<'a> {
+    answers: &'a [u16],
+    cpu: Option<f64>,
+    requests_per_second: Option<f64>,
+    errors_per_second: Option<f64>,
+}
+
+fn check(given: [Happens<'_>; 3], expect: [f64; 3]) {
+    let parameters = WeightedByLoad { blackout: Duration::ZERO, ..WeightedByLoad::default() };
+    let mut pool = Pool::new(Algorithm::WeightedByLoad(parameters), equal(3));
+    pool.tick(Duration::ZERO);
+    for (id, happens) in ["e0", "e1", "e2"].into_iter().zip(given) {
+        pool.answers(id, happens.answers);
+        if happens.cpu.is_some() {
+            let report = LoadReport {
+                cpu_utilization: happens.cpu,
+                rps_fractional: happens.requests_per_second,
+                eps: happens.errors_per_second,
+                ..LoadReport::default()
+            };
+            pool.reports(id, &report);
         }
-        std::mem::take(&mut changes)
-    };
-    assert_eq!(steps(&mut pool, 50, 1.0), 0, "noise");
-    steps(&mut pool, 20, 4.0);
-    let slow = pool.effective_weight("e0");
-    assert!(slow < 0.75, "in proportion: {slow}");
-    for _ in 0..20 {
-        pool.tick(5 * S);
     }
-    assert!(
-        (pool.effective_weight("e0") - 1.0).abs() < 0.02,
-        "without data: {}",
-        pool.effective_weight("e0")
-    );
+    pool.tick(2 * S);
+    let found = pool.weights(["e0", "e1", "e2"]);
+    assert!(near(found, expect), "{given:?}: {found:?}");
+}
+
+#[test]
+fn a_weight_is_requests_per_utilization_beside_the_mean() {
+    let none = Happens::default();
+    let says = |cpu| Happens { cpu: Some(cpu), requests_per_second: Some(100.0), ..none };
+    let errors = |rate| Happens { errors_per_second: Some(rate), ..says(0.5) };
+    check([says(0.4), says(0.8), none], [250.0 / 187.5, 125.0 / 187.5, 1.0]);
+    check([says(0.4), none, none], [1.0; 3]);
+    check([says(0.4), says(0.0), none], [1.0; 3]);
+    check([errors(50.0), errors(0.0), none], [2.0 / 3.0, 4.0 / 3.0, 1.0]);
+}
+
+#[test]
+fn what_an_endpoint_does_not_report_is_what_was_seen_here() {
+    let none = Happens::default();
+    // With the one that brings the report, 20 in two seconds.
+    let (half, good) = ([[500; 10].as_slice(), &[200; 9]].concat(), [200; 19]);
+    let seen = |answers| Happens { answers, cpu: Some(0.5), ..none };
+    let says = |answers| Happens { requests_per_second: Some(10.0), ..seen(answers) };
+    check([seen(&half), seen(&good), none], [2.0 / 3.0, 4.0 / 3.0, 1.0]);
+    check([seen(&good), says(&[]), none], [1.0; 3]);
+    // Errors seen here are none of the requests that are reported.
+    check([says(&half), says(&[]), none], [1.0; 3]);
 }
