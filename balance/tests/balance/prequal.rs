@@ -139,3 +139,47 @@ fn in_band_an_endpoint_answers_for_one_request_more_than_it_has() {
     }
     assert_eq!(scores(&mut pool), [Some(Score::Cold(90e6))], "of two at once, not of one alone");
 }
+
+#[test]
+fn answers_count_up_to_their_age() {
+    let mut pool = fed(equal(10));
+    feed(&mut pool, 4, 1, MS);
+    pool.now = pool.now.after(MS);
+    feed(&mut pool, 7, 1, MS);
+    pool.now = Time::ZERO.after(Prequal::default().max_age);
+    assert!(!falls_back(&mut pool), "the first is just as old as it may be");
+    pool.now = pool.now.after(Duration::from_nanos(1));
+    assert!(falls_back(&mut pool), "one is left");
+}
+
+#[test]
+fn the_oldest_and_the_slowest_go_in_turn() {
+    let parameters = Prequal { signals: Signals::Fed, removals: 1.0, surplus: 10.0, ..Prequal::default() };
+    let mut pool = Pool::new(Algorithm::Prequal(parameters), equal(16));
+    // So that nothing that comes then is more than usual.
+    (0..30).for_each(|_| feed(&mut pool, 15, 50, MS));
+    for (index, latency) in [(0, 5), (1, 1), (2, 9), (3, 3), (4, 2)] {
+        feed(&mut pool, index, 1, MS * latency);
+    }
+    for expect in [&[0, 1, 2, 3, 4][..], &[1, 2, 3, 4], &[1, 3, 4], &[3, 4]] {
+        let left: Vec<_> =
+            (0..).zip(scores(&mut pool)).filter_map(|(index, score)| Some((index, score?))).collect();
+        let latency = |index: usize| Score::Cold([5e6, 1e6, 9e6, 3e6, 2e6][index]);
+        assert_eq!(left, expect.iter().map(|index| (*index, latency(*index))).collect::<Vec<_>>());
+        let query = Query::at(pool.now, 0);
+        assert!(pool.balancer.pick(&query, &mut pool.rng).is_some());
+    }
+}
+
+#[test]
+fn the_latency_fed_by_an_endpoint_that_fails_is_what_an_error_counts_as() {
+    let penalty = Prequal::default().error_penalty;
+    for (status, expect) in [(200, MS), (500, penalty), (404, MS), (429, MS)] {
+        let mut pool = fed(equal(2));
+        pool.answers("e0", &[200, status]);
+        feed(&mut pool, 0, 0, MS);
+        feed(&mut pool, 1, 0, MS);
+        let nanos = |latency: Duration| Some(Score::Cold(latency.as_secs_f64() * 1e9));
+        assert_eq!(scores(&mut pool), [nanos(expect), nanos(MS)], "{status}");
+    }
+}

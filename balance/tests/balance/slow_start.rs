@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_balance::{Algorithm, ConsistentHash, Endpoint, PoolSpec, SlowStart};
 
-use crate::common::{Pool, S, backend, endpoint, seconds};
+use crate::common::{Pool, S, backend, endpoint, near, seconds};
 
 #[test]
 fn slow_start_rises_from_readiness() {
@@ -29,6 +29,19 @@ fn slow_start_rises_from_readiness() {
             };
             assert!((low..fair + 0.02).contains(&share), "{algorithm:?} after {after} s: {share}");
         }
+    }
+}
+
+#[test]
+fn above_1_it_rises_faster_at_first() {
+    for (aggression, expect) in [(0.5, 0.25), (1.0, 0.5), (2.0, 0.5_f64.sqrt())] {
+        let new = Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 1) };
+        let backends = vec![backend("b", 1, vec![endpoint("a", 1), endpoint("b", 1), new])];
+        let slow_start = Some(SlowStart { aggression, ..SlowStart::default() });
+        let mut pool = Pool::of(PoolSpec { slow_start, ..PoolSpec::new(Algorithm::RoundRobin, backends) });
+        pool.now = seconds(15);
+        let found = pool.weights(["new"]);
+        assert!(near(found, [expect]), "{aggression}: {found:?}");
     }
 }
 
