@@ -183,3 +183,38 @@ fn the_latency_fed_by_an_endpoint_that_fails_is_what_an_error_counts_as() {
         assert_eq!(scores(&mut pool), [nanos(expect), nanos(MS)], "{status}");
     }
 }
+
+#[test]
+fn parts_of_a_question_are_asked_by_chance() {
+    for (probes, least, most) in [(2.0, 2000, 2000), (2.5, 2400, 2600), (0.2, 150, 250)] {
+        let parameters = Prequal { signals: Signals::Fed, probes, ..Prequal::default() };
+        let mut pool = Pool::new(Algorithm::Prequal(parameters), equal(10));
+        let asked: usize = (0..1000).map(|_| pool.balancer.to_probe(&mut pool.rng).count()).sum();
+        assert!((least..=most).contains(&asked), "{probes}: {asked}");
+    }
+}
+
+#[test]
+fn a_load_beyond_measure_is_only_hot() {
+    let mut pool = fed(vec![backend("b", 1, vec![endpoint("light", 1), endpoint("heavy", u32::MAX)])]);
+    feed(&mut pool, 0, u32::MAX, MS);
+    feed(&mut pool, 1, 1, 9 * MS);
+    let query = Query::at(pool.now, 0);
+    assert_eq!(pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index), Some(1));
+}
+
+#[test]
+fn every_backend_asks_and_is_answered() {
+    let endpoints = |key: &str| (0..4).map(|number| endpoint(&format!("{key}{number}"), 1)).collect();
+    let mut pool = fed(vec![backend("b", 1, endpoints("b")), backend("c", 1, endpoints("c"))]);
+    let asked: Vec<_> = pool.balancer.to_probe(&mut pool.rng).collect();
+    let of_second = asked.iter().filter(|index| (4..8).contains(*index)).count();
+    assert_eq!((asked.len(), of_second), (6, 3), "{asked:?}");
+    for index in [1, 2, 5, 6] {
+        feed(&mut pool, index, 1, MS * u32::try_from(index).expect("small"));
+    }
+    let query = Query::at(pool.now, 0);
+    let mut picks = [0, 1].map(|_| pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index));
+    picks.sort_unstable();
+    assert_eq!(picks, [Some(1), Some(5)], "the faster of each backend");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::{Algorithm, ConsistentHash, Endpoint, PoolSpec, SlowStart};
+use evenkeel_balance::{Algorithm, ConsistentHash, Endpoint, PoolSpec, SlowStart, Time};
 
 use crate::common::{Pool, S, backend, endpoint, near, seconds};
 
@@ -112,4 +112,23 @@ fn at_the_end_of_its_window_an_endpoint_is_no_longer_new() {
     pool.tick(Duration::ZERO);
     assert!((pool.effective_weight("a") - 1.0).abs() < 1e-9);
     assert!((pool.effective_weight("c") - 1.0 / 3.0).abs() < 1e-9, "{}", pool.effective_weight("c"));
+}
+
+#[test]
+fn what_ends_near_its_full_weight_is_not_left_there() {
+    let new = Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 4) };
+    let backends = vec![backend("b", 1, vec![endpoint("a", 4), new])];
+    let spec = PoolSpec::new(Algorithm::WeightedRoundRobin, backends);
+    let mut pool = Pool::of(PoolSpec { slow_start: Some(SlowStart::default()), ..spec });
+    for (milliseconds, changes, expect) in [
+        (15_000, true, 2.0),
+        (15_100, false, 2.0),
+        (29_800, true, 4.0 * 29.8 / 30.0),
+        (30_000, true, 4.0),
+        (31_000, false, 4.0),
+    ] {
+        pool.now = Time::from_nanos(milliseconds * 1_000_000);
+        assert_eq!(pool.tick(Duration::ZERO), changes, "after {milliseconds} ms");
+        assert!(near([pool.effective_weight("new")], [expect]), "after {milliseconds} ms");
+    }
 }
