@@ -1,9 +1,10 @@
 //! A fixed cyclic order in which each entry stands as often as its weight says, evenly spread, whatever the number of threads.
 //!
-//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node the turns go left or right as
-//! in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t` counts its own turns, so that
-//! every window of as many turns as the sum of the weights gives each entry exactly its weight, wherever the window starts.
-//! A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may share it.
+//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node
+//! the turns go left or right as in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t`
+//! counts its own turns, so that every window of as many turns as the sum of the weights gives each entry exactly its weight,
+//! wherever the window starts. A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may
+//! share it.
 
 /// Highest sum of weights: below 2^32, so that no product overflows.
 const MAX_SUM: f64 = 4_000_000_000.0;
@@ -26,7 +27,7 @@ pub(crate) struct Shares {
 
 impl Shares {
     /// Entries with these weights, finite and not negative. Whole numbers are kept as they are; fractions are cut to steps of
-    /// which the heaviest has 10,000, and whatever weighs anything keeps a turn. An entry of weight 0 has no turn.
+    /// which the heaviest has a million, and whatever weighs anything keeps a turn. An entry of weight 0 has no turn.
     pub(crate) fn new(weights: impl Iterator<Item = f64> + Clone) -> Self {
         let (mut heaviest, mut sum, mut whole, mut equal, mut len) = (0.0_f64, 0.0, true, true, 0.0);
         let mut first = None;
