@@ -68,3 +68,85 @@ fn rendezvous_scores_all_and_the_lowest_has_the_key() {
         assert_eq!(explained.picked, lowest, "{key}");
     }
 }
+
+#[test]
+fn every_endpoint_is_told_with_what_is_known_of_it() {
+    let sick = Endpoint { healthy: false, ..endpoint("sick", 2) };
+    let backends = vec![
+        backend("b", 1, vec![endpoint("b0", 2), endpoint("b1", 4), sick]),
+        backend("c", 1, vec![endpoint("c0", 2), endpoint("drains", 0)]),
+    ];
+    let mut pool = Pool::new(Algorithm::WeightedRoundRobin, backends);
+    pool.answers("c0", &[200]);
+    let _guards = [pool.begins("b1"), pool.begins("drains"), pool.begins("drains")];
+    let explained = pool.balancer.explain(&Query::at(pool.now, 0), &mut pool.rng);
+    let told: Vec<_> = explained
+        .candidates
+        .iter()
+        .map(|each| {
+            (
+                each.index,
+                each.id.as_str(),
+                each.backend.as_str(),
+                each.weight,
+                each.effective_weight,
+                each.in_flight,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some(0), "b0", "b", 2, 2.0, 0),
+            (Some(1), "b1", "b", 4, 4.0, 1),
+            (Some(2), "c0", "c", 2, 2.0, 0),
+            (None, "sick", "b", 2, 0.0, 0),
+            (Some(3), "drains", "c", 0, 0.0, 2),
+        ]
+    );
+    let times: Vec<_> = explained.candidates.iter().map(|each| each.response_time_nanos).collect();
+    assert_eq!(times, [None, None, Some(1e6), None, None]);
+}
+
+#[test]
+fn of_two_backends_one_has_its_turn_and_the_other_is_another_set() {
+    let names = |key: &str| (0..2).map(|number| endpoint(&format!("{key}{number}"), 1)).collect();
+    let mut pool =
+        Pool::new(Algorithm::RoundRobin, vec![backend("b", 1, names("b")), backend("c", 1, names("c"))]);
+    for _ in 0..8 {
+        let query = Query::at(pool.now, 0);
+        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let picked = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint").index;
+        let fates: Vec<_> = explained.candidates.iter().map(|each| each.fate).collect();
+        let mut expect = [Fate::OtherSet; 4];
+        expect[picked ^ 1] = Fate::NotItsTurn;
+        expect[picked] = Fate::Picked;
+        assert_eq!(fates, expect);
+    }
+    let query = Query { tried: &[0, 1], ..Query::at(pool.now, 0) };
+    for _ in 0..4 {
+        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let picked = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint").index;
+        assert_eq!(explained.picked, Some(picked), "the turn of a set that was tried goes to the next");
+        let fates: Vec<_> = explained.candidates.iter().map(|each| each.fate).collect();
+        assert_eq!(fates[..2], [Fate::Tried; 2]);
+    }
+}
+
+#[test]
+fn a_session_that_goes_back_is_told_as_one() {
+    let mut pool = Pool::new(
+        Algorithm::RoundRobin,
+        vec![backend("b", 1, vec![endpoint("a", 1), endpoint("drains", 0)])],
+    );
+    for (id, expect) in [
+        ("a", [Fate::PickedForSession, Fate::Absent(Absence::Draining)]),
+        ("drains", [Fate::NotItsTurn, Fate::PickedForSession]),
+        ("gone", [Fate::Picked, Fate::Absent(Absence::Draining)]),
+    ] {
+        let query = Query { affinity: Some(id), ..Query::at(pool.now, 0) };
+        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let fates: Vec<_> = explained.candidates.iter().map(|each| each.fate).collect();
+        assert_eq!(fates, expect, "{id}");
+    }
+}
