@@ -18,4 +18,5 @@ mod prequal;
 mod response_time;
 mod rotation;
 mod slow_start;
+mod state;
 mod weights;

@@ -1,6 +1,6 @@
 //! The least response time.
 
-use evenkeel_balance::{Algorithm, LeastResponseTime, PoolSpec};
+use evenkeel_balance::{Algorithm, LeastResponseTime, PoolSpec, Query, Score};
 
 use crate::common::{MS, Pool, S, answered, equal};
 
@@ -38,4 +38,27 @@ fn a_newcomer_starts_at_the_mean() {
     pool.set(PoolSpec::new(algorithm, equal(3)));
     let _guards = pool.guards(30);
     assert!((8..=12).contains(&pool.in_flight("e2")), "{}", pool.in_flight("e2"));
+}
+
+#[test]
+fn the_mean_follows_the_answers_of_each_tick() {
+    let mut pool = Pool::new(Algorithm::LeastResponseTime(LeastResponseTime::default()), equal(3));
+    // What an endpoint counts as that was never measured: a little less than the mean.
+    let unmeasured = |pool: &mut Pool| {
+        let explained = pool.balancer.explain(&Query::at(pool.now, 0), &mut pool.rng);
+        explained.candidates[2].score
+    };
+    let cost = |mean: f64| Some(Score::Cost(0.95 * mean));
+    assert_eq!(unmeasured(&mut pool), Some(Score::Cost(1.0)), "nothing was measured");
+    pool.ends("e0", answered(200, pool.now, 10 * MS));
+    assert_eq!(unmeasured(&mut pool), cost(10e6), "at once");
+    pool.ends("e1", answered(200, pool.now, 20 * MS));
+    pool.ends("e1", answered(200, pool.now, 30 * MS));
+    assert_eq!(unmeasured(&mut pool), cost(10e6), "then by the tick");
+    pool.tick(MS);
+    assert_eq!(unmeasured(&mut pool), cost(10e6 + 0.3 * (20e6 - 10e6)));
+    pool.tick(MS);
+    assert_eq!(unmeasured(&mut pool), cost(13e6), "nothing new");
+    let _guard = pool.begins("e2");
+    assert_eq!(unmeasured(&mut pool), Some(Score::Cost(2.0 * (0.95 * 13e6))), "with one in flight");
 }
