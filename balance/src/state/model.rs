@@ -2,7 +2,7 @@
 //! wherever nothing orders them. Part of hack/test.sh; by hand:
 //! `RUSTFLAGS="--cfg loom" cargo test -p evenkeel-balance --lib model`, with a `CARGO_TARGET_DIR` of its own.
 //!
-//! Loom 0.7 shows a thread old values, yet does not go back before a thread's first load: what is read early is read by a
+//! Loom 0.7 shows a thread old values, yet does not always go back before a load: what is read early is read by a
 //! thread that is spawned, while the one that spawns it writes. Not here: the pools of probes, which are behind a lock.
 
 use std::sync::Arc;
