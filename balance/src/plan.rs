@@ -150,8 +150,7 @@ impl Plan {
         }
     }
 
-    /// Whether a balancer built from `other`, of the same pool, would do the same, but for weights that differ by less than
-    /// `tolerance`. Whoever is not in its sets is then out of rotation as before, and for the same reason.
+    /// Whether a balancer built from `other` would do the same, but for weights that differ by less than `tolerance`.
     pub(crate) fn resembles(&self, other: &Self, tolerance: f64) -> bool {
         let near = |a: f64, b: f64| (a - b).abs() <= tolerance * a.abs().max(b.abs());
         let same_set = |a: &EndpointSet, b: &EndpointSet| {
@@ -169,6 +168,12 @@ impl Plan {
         self.algorithm == other.algorithm
             && self.sets.len() == other.sets.len()
             && self.sets.iter().zip(&other.sets).all(|(a, b)| same_set(a, b))
+            && self.others.len() == other.others.len()
+            && self
+                .others
+                .iter()
+                .zip(&other.others)
+                .all(|(a, b)| a.reason == b.reason && a.endpoint == b.endpoint)
     }
 }
 

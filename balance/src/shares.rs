@@ -27,7 +27,7 @@ pub(crate) struct Shares {
 
 impl Shares {
     /// Entries with these weights, finite and not negative. Whole numbers are kept as they are; fractions are cut to steps of
-    /// which the heaviest has a million, and whatever weighs anything keeps a turn. An entry of weight 0 has no turn.
+    /// which the heaviest has 1,000,000, and whatever weighs anything keeps a turn. An entry of weight 0 has no turn.
     pub(crate) fn new(weights: impl Iterator<Item = f64> + Clone) -> Self {
         let (mut heaviest, mut sum, mut whole, mut equal, mut len) = (0.0_f64, 0.0, true, true, 0.0);
         let mut first = None;
