@@ -13,9 +13,12 @@ programs=("$@")
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 target=$(rustc -vV | sed -n 's/^host: //p')
 
+packages=("${programs[@]/#/--package=evenkeel-}")
+# The end-to-end tests run the command line too, which no image holds.
+if [[ " ${programs[*]} " == *' e2e '* ]]; then packages+=(--package=evenkeel); fi
 # With --target, flags do not reach build scripts and macros, which cannot be linked statically.
 RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile "$profile" --target "$target" \
-  "${programs[@]/#/--package=evenkeel-}" --bins
+  "${packages[@]}" --bins
 mkdir -p "$images"
 for program in "${programs[@]}"; do
   binary=$CARGO_TARGET_DIR/$target/$profile/evenkeel-$program

@@ -76,9 +76,9 @@ impl From<&ConsistentHash> for balance::ConsistentHash {
             HashTableType::Ring => balance::Table::Ring {
                 points_per_weight: of.table.ring.clone().unwrap_or_default().points_per_weight,
             },
-            HashTableType::Maglev => balance::Table::Maglev {
-                size: next_prime(of.table.maglev.clone().unwrap_or_default().table_size),
-            },
+            HashTableType::Maglev => {
+                balance::Table::Maglev { size: of.table.maglev.clone().unwrap_or_default().table_size }
+            }
             HashTableType::Rendezvous => balance::Table::Rendezvous,
         };
         let bounded_load = of.maximum_load_percent.map(percent);
@@ -131,6 +131,10 @@ impl From<&Adaptive> for balance::Adaptive {
             smoothing: percent(of.smoothing_percent),
             hysteresis: percent(of.hysteresis_percent),
             interval: of.interval.into(),
+            usage: match of.prometheus {
+                Some(_) => balance::UsageSource::Fed,
+                None => balance::UsageSource::Reports,
+            },
         }
     }
 }
@@ -163,15 +167,15 @@ impl From<&PassiveHealthCheck> for balance::Ejection {
         Self {
             consecutive_5xx: at_least_one(of.consecutive_5xx),
             consecutive_gateway_errors: at_least_one(of.consecutive_gateway_errors),
-            success_rate: of.success_rate.as_ref().map(|of| balance::SuccessRate {
-                min_endpoints: of.minimum_endpoints.into(),
-                min_requests: of.minimum_requests.into(),
-                deviations: percent(of.deviations_percent),
+            success_rate: (of.success_rate.deviations_percent > 0).then(|| balance::SuccessRate {
+                min_endpoints: of.success_rate.minimum_endpoints.into(),
+                min_requests: of.success_rate.minimum_requests.into(),
+                deviations: percent(of.success_rate.deviations_percent),
             }),
-            failure_percentage: of.failure_percentage.as_ref().map(|of| balance::FailurePercentage {
-                percent: of.percent,
-                min_endpoints: of.minimum_endpoints.into(),
-                min_requests: of.minimum_requests.into(),
+            failure_percentage: (of.failure_percentage.percent > 0).then(|| balance::FailurePercentage {
+                percent: of.failure_percentage.percent,
+                min_endpoints: of.failure_percentage.minimum_endpoints.into(),
+                min_requests: of.failure_percentage.minimum_requests.into(),
             }),
             interval: of.interval.into(),
             base_time: of.base_ejection_time.into(),
@@ -184,12 +188,6 @@ impl From<&PassiveHealthCheck> for balance::Ejection {
 
 fn percent(value: impl Into<f64>) -> f64 {
     value.into() / 100.0
-}
-
-/// The lowest prime from `from`. Below 5 million, so trial division is quick.
-fn next_prime(from: u32) -> u32 {
-    let is_prime = |n: &u32| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
-    (from..).find(is_prime).unwrap_or(65_537)
 }
 
 #[cfg(test)]
@@ -219,16 +217,21 @@ mod tests {
         let names: Vec<_> = auto.allowed.iter().map(balance::Algorithm::name).collect();
         assert_eq!(names, types.map(AlgorithmType::as_str));
         assert_eq!(balance::SlowStart::from(&SlowStart::default()), balance::SlowStart::default());
-        let ejection = balance::Ejection::from(&PassiveHealthCheck {
-            success_rate: Some(Default::default()),
-            failure_percentage: Some(Default::default()),
-            ..PassiveHealthCheck::default()
-        });
-        assert_eq!(ejection, balance::Ejection::default());
+        assert_eq!(balance::Ejection::from(&PassiveHealthCheck::default()), balance::Ejection::default());
     }
 
     #[test]
-    fn a_table_has_a_prime_size() {
-        assert_eq!([11, 12, 65_536, 65_537, 5_000_011].map(next_prime), [11, 13, 65_537, 65_537, 5_000_011]);
+    fn nothing_ejects_by_what_is_0() {
+        let mut of = PassiveHealthCheck::default();
+        (of.consecutive_5xx, of.consecutive_gateway_errors) = (0, 0);
+        (of.success_rate.deviations_percent, of.failure_percentage.percent) = (0, 0);
+        let never = balance::Ejection {
+            consecutive_5xx: None,
+            consecutive_gateway_errors: None,
+            success_rate: None,
+            failure_percentage: None,
+            ..balance::Ejection::default()
+        };
+        assert_eq!(balance::Ejection::from(&of), never);
     }
 }

@@ -26,7 +26,7 @@ pub use affinity::{AffinityCookie, SameSite, SessionAffinity};
 pub use algorithm::{
     Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashKey,
     HashKeyType, HashTable, HashTableType, LeastRequest, LeastResponseTime, Maglev, PowerOfTwoChoices,
-    Prequal, PrequalProbe, PrequalSignals, Ring, SourceIpHash, WeightedByLoad,
+    Prequal, PrequalProbe, PrequalSignals, PrometheusPage, Ring, SourceIpHash, WeightedByLoad,
 };
 pub use class::{HostnameGrant, ProxyClass, ProxyClassSpec};
 pub use health::{
@@ -35,7 +35,7 @@ pub use health::{
 };
 pub use limits::{EndpointLimits, Limits, Queue};
 pub use load_reports::LoadReports;
-pub use locality::{Locality, ZoneLocality};
+pub use locality::{Locality, Nearby};
 pub use overriding::AlgorithmOverride;
 pub use pool::{
     Backend, BalancerPool, BalancerPoolSpec, ExternalTrafficPolicy, IpFamilyPolicy, Listener, Protocol,

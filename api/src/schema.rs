@@ -287,13 +287,6 @@ mod tests {
         );
         let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
         rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
-        let named = |name: &str| json!({"allowAlgorithmOverride": {"allowed": ["Random", name]}});
-        rejected(&named("RoundRobin"), &[]);
-        rejected(&named("Auto"), &["allowAlgorithmOverride.allowed: Auto, Adaptive and"]);
-        rejected(
-            &json!({"allowAlgorithmOverride": {"allowed": []}}),
-            &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
-        );
         rejected(&json!({"retries": {"codes": [503], "budget": {"percent": 50}}}), &[]);
         rejected(
             &json!({"retries": {"attempts": 11, "codes": [200]}}),
@@ -308,6 +301,8 @@ mod tests {
             &json!({"locality": {"zone": {"spillAtPercent": 0}}}),
             &["locality.zone.spillAtPercent: 0 is less"],
         );
+        rejected(&json!({"locality": {"region": {}}}), &[]);
+        rejected(&json!({"locality": {}}), &["locality: locality needs zone, region, or both"]);
         let limits = |queue| json!({"limits": {"perEndpoint": {"concurrentRequests": 8}, "queue": queue}});
         rejected(&limits(json!({"size": 10})), &[]);
         rejected(
@@ -315,6 +310,62 @@ mod tests {
             &["limits.queue.timeout: timeout must be from 1ms to 1m"],
         );
         rejected(&json!({"limits": {}}), &["limits: \"perEndpoint\" is a required property"]);
+    }
+
+    #[test]
+    fn every_algorithm_may_be_named_with_what_it_needs() {
+        let named = |of| json!({"allowAlgorithmOverride": of});
+        let all = [
+            "RoundRobin",
+            "WeightedRoundRobin",
+            "Random",
+            "PowerOfTwoChoices",
+            "LeastRequest",
+            "LeastResponseTime",
+            "SourceIPHash",
+            "ConsistentHash",
+            "Prequal",
+            "WeightedByLoad",
+            "Adaptive",
+            "Auto",
+        ];
+        let hash = json!({"keys": [{"type": "Path"}]});
+        rejected(&named(json!({"allowed": all, "consistentHash": hash})), &[]);
+        rejected(
+            &named(json!({"allowed": ["ConsistentHash"]})),
+            &["allowAlgorithmOverride.consistentHash: ConsistentHash needs consistentHash with its keys"],
+        );
+        rejected(
+            &named(json!({"allowed": ["Random"], "consistentHash": hash})),
+            &["allowAlgorithmOverride.consistentHash: consistentHash needs ConsistentHash among allowed"],
+        );
+        let nameless = json!({"keys": [{"type": "Header"}]});
+        rejected(
+            &named(json!({"allowed": ["ConsistentHash"], "consistentHash": nameless})),
+            &["allowAlgorithmOverride.consistentHash.keys[0].name: "],
+        );
+        rejected(
+            &named(json!({"allowed": []})),
+            &["allowAlgorithmOverride.allowed: [] has less than 1 item"],
+        );
+    }
+
+    #[test]
+    fn a_page_is_for_the_signals_that_it_shows() {
+        let page = |of| json!({"algorithm": {"type": "Adaptive", "adaptive": of}});
+        rejected(&page(json!({"prometheus": {"port": 9100, "cpuSeconds": "jvm:cpu_total"}})), &[]);
+        rejected(
+            &page(json!({"signals": ["InFlight"], "prometheus": {}})),
+            &["algorithm.adaptive.prometheus: prometheus needs the signal CPU or Memory"],
+        );
+        rejected(
+            &page(json!({"prometheus": {"timeout": "2m"}})),
+            &["algorithm.adaptive.prometheus.timeout: timeout must be from 10ms to 1m"],
+        );
+        rejected(
+            &page(json!({"prometheus": {"memoryBytes": "rss{a=\"b\"}"}})),
+            &["algorithm.adaptive.prometheus.memoryBytes: \"rss{a"],
+        );
     }
 
     #[test]

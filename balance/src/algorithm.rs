@@ -227,6 +227,8 @@ pub struct Adaptive {
     pub hysteresis: f64,
     /// Time between two steps.
     pub interval: Duration,
+    /// Where CPU and memory come from.
+    pub usage: UsageSource,
 }
 
 impl Default for Adaptive {
@@ -243,16 +245,26 @@ impl Default for Adaptive {
             smoothing: 0.3,
             hysteresis: 0.1,
             interval: Duration::from_secs(5),
+            usage: UsageSource::Reports,
         }
     }
+}
+
+/// Where [`Adaptive`] has CPU and memory from. One source for all endpoints: what is compared must be in the same units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The load reports of responses: utilizations.
+    Reports,
+    /// What the caller brings to [`Tuner::set_usage`](crate::Tuner::set_usage); reports count for neither then.
+    Fed,
 }
 
 /// What [`Adaptive`] may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdaptiveSignal {
-    /// Reported CPU utilization.
+    /// CPU in use.
     Cpu,
-    /// Reported memory utilization.
+    /// Memory in use.
     Memory,
     /// Requests in flight from this proxy.
     InFlight,

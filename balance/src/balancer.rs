@@ -10,6 +10,7 @@ use crate::{
     plan::{EndpointSet, Member, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
     shares::Shares,
+    state::{Trial, Turn, Turns},
 };
 
 /// A pool, ready to be picked from. Holds only what may be picked: no health is asked on the way.
@@ -27,6 +28,7 @@ pub struct Balancer {
     /// Endpoints that are not picked, for explanations.
     pub(crate) absent: Vec<(String, Endpoint, Absence)>,
     pub(crate) state: Arc<PoolState>,
+    turns: Arc<Turns>,
     generation: u64,
 }
 
@@ -93,17 +95,18 @@ impl Balancer {
             by_id: Vec::new(),
             absent: Vec::new(),
             state: Arc::clone(state),
+            turns: state.turns(plan.algorithm.name()),
             generation: state.next_generation(),
         };
-        let sum: f64 = plan.sets.iter().map(|set| set.share).sum();
         for set in &plan.sets {
-            built.add_set(set, sum);
+            built.add_set(set);
         }
         for other in &plan.others {
             built.absent.push((other.backend.clone(), other.endpoint.clone(), other.reason));
             if other.reason.keeps_sessions() {
                 let (endpoint, state) = (other.endpoint.clone(), Arc::clone(&other.state));
-                built.add(&other.backend, &Member { endpoint, state, weight: 1.0, probation: false });
+                let probation = other.probation;
+                built.add(&other.backend, &Member { endpoint, state, weight: 1.0, probation });
             }
         }
         built.by_id = built.slots.iter().enumerate().map(|(index, slot)| (slot.id, index)).collect();
@@ -111,12 +114,11 @@ impl Balancer {
         built
     }
 
-    fn add_set(&mut self, set: &EndpointSet, sum_of_shares: f64) {
+    fn add_set(&mut self, set: &EndpointSet) {
         let first = self.slots.len();
         let name =
             if set.level == 0 { set.backend.clone() } else { format!("{}@{}", set.backend, set.level) };
         let hash = hash::node(&name);
-        let part = if sum_of_shares > 0.0 { set.share / sum_of_shares } else { 0.0 };
         for member in &set.members {
             self.add(&set.backend, member);
         }
@@ -126,7 +128,7 @@ impl Balancer {
             first,
             len: set.members.len(),
             probation: set.members.iter().any(|member| member.probation),
-            candidates: Candidates::new(&self.algorithm, &set.members, &self.state, hash, part),
+            candidates: Candidates::new(&self.algorithm, &set.members, &self.state, hash),
         });
     }
 
@@ -230,14 +232,18 @@ impl Balancer {
             observer.session(index);
             return Some(index);
         }
-        let (start, own_turn) = self.set(query, O::LIVE)?;
+        // A request that comes again leaves the turn to the next one: it would take that of the endpoint at which it failed from
+        // those that are well, so that first attempts met the failing one more often.
+        let take = O::LIVE && query.tried.is_empty();
+        let worker = self.turns.of(query.worker);
+        let (start, own_turn) = self.set(query, worker, take)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
             let set = &self.sets[(start + step) % self.sets.len()];
             // A set's own turns have no gaps; those of all sets together would always meet the same endpoints.
             let turn = || match own_turn {
                 Some(turn) if step == 0 => turn,
-                _ => self.state.endpoint_turn(query.worker, O::LIVE),
+                _ => worker.endpoint(take),
             };
             observer.begin(set.first);
             let local = set.candidates.select(&self.scene(set, query), turn, rng, observer)?;
@@ -260,7 +266,7 @@ impl Balancer {
     fn session(&self, id: &str, query: &Query<'_>) -> Option<usize> {
         let index = self.find(hash::node(id)).filter(|index| self.endpoints[*index].id.as_str() == id)?;
         let slot = &self.slots[index];
-        let on_trial = slot.probation && slot.state.trial() != crate::state::Trial::Open;
+        let on_trial = slot.probation && slot.state.trial() != Trial::Open;
         (!query.tried.contains(&index) && !on_trial && !query.finds_full(&slot.state)).then_some(index)
     }
 
@@ -285,7 +291,7 @@ impl Balancer {
     }
 
     /// The set whose turn it is, with the number of that turn, or to which the key belongs.
-    fn set(&self, query: &Query<'_>, take: bool) -> Option<(usize, Option<u64>)> {
+    fn set(&self, query: &Query<'_>, worker: &Turn, take: bool) -> Option<(usize, Option<u64>)> {
         match self.sets.as_slice() {
             [] => None,
             [_] => Some((0, None)),
@@ -294,7 +300,7 @@ impl Balancer {
                     let nodes = self.sets.iter().enumerate().map(|(index, set)| (index, set.hash, set.share));
                     return hash::rendezvous(key, nodes).map(|index| (index, None));
                 }
-                let (index, turn) = self.shares.at(self.state.backend_turn(query.worker, take))?;
+                let (index, turn) = self.shares.at(worker.backend(take))?;
                 Some((index, Some(turn)))
             }
         }

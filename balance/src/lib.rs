@@ -54,7 +54,7 @@ mod tuner;
 
 pub use algorithm::{
     Adaptive, AdaptiveSignal, Algorithm, Auto, ConsistentHash, LeastResponseTime, Prequal, Signals,
-    SourceIpHash, Table, WeightedByLoad,
+    SourceIpHash, Table, UsageSource, WeightedByLoad,
 };
 pub use balancer::{Balancer, ProbeAnswer};
 pub use endpoint::{Backend, Endpoint, EndpointId};
@@ -63,7 +63,9 @@ pub use hash::HashFunction;
 pub use pick::{Guard, Key, Outcome, Pick, Query, Status};
 pub use plan::Absence;
 pub use select::{Fallback, Score};
-pub use spec::{Ejection, FailurePercentage, Locality, PoolSpec, SlowStart, SuccessRate};
+pub use spec::{Ejection, FailurePercentage, Locality, Place, PoolSpec, SlowStart, SuccessRate};
 pub use state::{EndpointState, LatencyEstimate, PoolState};
 pub use time::Time;
-pub use tuner::{AutoReport, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport};
+pub use tuner::{
+    AutoReport, Ejected, EjectionReason, EndpointReport, Evidence, Standing, Tuner, TunerReport, Usage,
+};

@@ -89,7 +89,8 @@ pub enum Status {
     Answered(u16),
     /// No connection, no answer, or a broken one.
     Failed,
-    /// The client went away first; says nothing of the endpoint.
+    /// The client went away first. If the endpoint had not begun to answer, the latency is how long it had not: what is known of
+    /// it can only become worse by that, so that one that hangs does not look the better the sooner clients give up.
     Cancelled,
 }
 
@@ -147,6 +148,13 @@ impl Guard {
             Some(max) => state.begin_below(worker, max)?,
         };
         Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None })
+    }
+
+    /// Says that the endpoint began to answer, with this status: a trial after an ejection is over, however long the answer takes.
+    pub fn answered(&mut self, status: u16) {
+        if std::mem::take(&mut self.trial) {
+            self.state.trial_ended(Status::Answered(status).verdict());
+        }
     }
 
     /// Says how the request ended; without it, it was cancelled. The last word counts, at the drop.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{Algorithm, Backend, Endpoint, EndpointId, EndpointState, Locality, PoolSpec, PoolState};
+use crate::{Algorithm, Backend, Endpoint, EndpointId, EndpointState, Locality, Place, PoolSpec, PoolState};
 
 /// Levels of locality: the zone, the region, all others.
 pub(crate) const LEVELS: usize = 3;
@@ -14,11 +14,14 @@ pub(crate) struct Tuning {
     pub(crate) factors: HashMap<EndpointId, f64>,
     /// Which endpoints are ejected or on probation.
     pub(crate) standings: HashMap<EndpointId, Standing>,
-    /// The part of a backend's traffic that its nearest level keeps at most, where it is not all.
-    pub(crate) kept: HashMap<String, f64>,
+    /// The part of a backend's traffic that each level keeps at most, where it is not all.
+    pub(crate) kept: HashMap<String, Kept>,
     /// What [`Algorithm::Auto`] stands for.
     pub(crate) chosen: Option<Algorithm>,
 }
+
+/// A part of the traffic for each level.
+pub(crate) type Kept = [f64; LEVELS];
 
 /// What an ejection left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub(crate) struct Other {
     pub(crate) endpoint: Endpoint,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) reason: Absence,
+    /// Sessions take it one request at a time.
+    pub(crate) probation: bool,
 }
 
 /// Why an endpoint is not in rotation.
@@ -128,9 +133,21 @@ impl Plan {
             match absence(&endpoint) {
                 Some(reason) if !panic || reason.keeps_sessions() => {
                     counts[level] += f64::from(u8::from(!reason.keeps_sessions()));
-                    // Nothing is known of an endpoint that drains and is unhealthy but that it is not to be picked.
-                    let reason = if endpoint.healthy { reason } else { Absence::Unhealthy };
-                    self.others.push(Other { backend: backend.key.clone(), endpoint, state, reason });
+                    // One that drains and does not work besides keeps no sessions.
+                    let ejected = standing(&endpoint) == Some(Standing::Ejected);
+                    let reason = match reason {
+                        _ if !endpoint.healthy => Absence::Unhealthy,
+                        _ if ejected && any_in => Absence::Ejected,
+                        other => other,
+                    };
+                    let probation = any_in && standing(&endpoint) == Some(Standing::Probation);
+                    self.others.push(Other {
+                        backend: backend.key.clone(),
+                        endpoint,
+                        state,
+                        reason,
+                        probation,
+                    });
                 }
                 _ => {
                     counts[level] += 1.0;
@@ -173,7 +190,7 @@ impl Plan {
                 .others
                 .iter()
                 .zip(&other.others)
-                .all(|(a, b)| a.reason == b.reason && a.endpoint == b.endpoint)
+                .all(|(a, b)| a.reason == b.reason && a.probation == b.probation && a.endpoint == b.endpoint)
     }
 }
 
@@ -205,7 +222,9 @@ fn panics(threshold: u8, absences: impl Iterator<Item = Option<Absence>>) -> boo
 }
 
 fn level(here: &Locality, endpoint: &Endpoint) -> usize {
-    let same = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| a.is_some() && a == b;
+    let same = |here: &Option<Place>, there: &Option<Arc<str>>| {
+        here.as_ref().is_some_and(|here| Some(&here.name) == there.as_ref())
+    };
     if same(&here.zone, &endpoint.zone) {
         0
     } else if same(&here.region, &endpoint.region) {
@@ -216,22 +235,23 @@ fn level(here: &Locality, endpoint: &Endpoint) -> usize {
 }
 
 /// How a backend's traffic is divided among the levels, by Envoy's rule for priorities: each takes what it can of what the
-/// nearer ones left; what none can take is divided by what they can.
+/// nearer ones left; what none can take is divided by what they can. All others are given as much more than their part as the level
+/// before them, and give nothing away.
 fn shares(
     locality: Option<&Locality>,
     members: [usize; LEVELS],
     counts: [f64; LEVELS],
-    kept: Option<f64>,
+    kept: Option<Kept>,
 ) -> [f64; LEVELS] {
     let Some(locality) = locality else { return [1.0; LEVELS] };
     let mut can = [0.0; LEVELS];
-    for level in 0..LEVELS {
+    let mut overprovisioning = 1.0;
+    for (level, place) in locality.places().into_iter().enumerate() {
+        overprovisioning = place.map_or(overprovisioning, |place| place.overprovisioning.max(1.0));
         #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
         let part = members[level] as f64 / counts[level].max(1.0);
-        can[level] = (part * locality.overprovisioning.max(1.0)).min(1.0);
-    }
-    if let (Some(kept), Some(nearest)) = (kept, (0..LEVELS).find(|level| members[*level] > 0)) {
-        can[nearest] = can[nearest].min(kept.clamp(0.01, 1.0));
+        let kept = kept.map_or(1.0, |kept| kept[level].clamp(0.01, 1.0));
+        can[level] = (part * overprovisioning).min(kept);
     }
     let sum = can.iter().sum::<f64>();
     if sum < 1.0 {

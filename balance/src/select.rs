@@ -52,6 +52,15 @@ impl Scene<'_> {
             || self.query.finds_full(&slot().state)
     }
 
+    /// Requests in flight to these endpoints. Those of the pool where they are all of it; O(n) otherwise, since backends with
+    /// as many requests have as many in flight only if they are as fast.
+    fn in_flight(&self) -> u64 {
+        if self.balancer.sets.len() == 1 {
+            return self.state.in_flight();
+        }
+        self.slots.iter().map(|slot| slot.state.in_flight()).sum()
+    }
+
     /// `index`, or the first after it that is not excluded.
     fn from(&self, index: usize) -> Option<usize> {
         if !self.excludes(index) {
@@ -111,14 +120,8 @@ impl Observe for Live {
 }
 
 impl Candidates {
-    /// `hash` names the set, `part` is its part of the pool's traffic.
-    pub(crate) fn new(
-        algorithm: &Algorithm,
-        members: &[Member],
-        state: &PoolState,
-        hash: u64,
-        part: f64,
-    ) -> Self {
+    /// `hash` names the set.
+    pub(crate) fn new(algorithm: &Algorithm, members: &[Member], state: &PoolState, hash: u64) -> Self {
         let weights = || members.iter().map(|member| member.weight).collect::<Vec<_>>();
         let alias = || Alias::new(&weights());
         match algorithm {
@@ -136,7 +139,7 @@ impl Candidates {
                 Self::Keyed(Box::new(Keyed::by_client(parameters, members, alias())))
             }
             Algorithm::ConsistentHash(parameters) => {
-                Self::Keyed(Box::new(Keyed::by_key(parameters, members, alias(), part)))
+                Self::Keyed(Box::new(Keyed::by_key(parameters, members, alias())))
             }
             Algorithm::Prequal(parameters) => {
                 Self::Prequal(Box::new(PrequalSet::new(parameters, &weights(), state.probes(hash))))

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Algorithm, Backend};
+use crate::{Algorithm, Backend, plan::LEVELS};
 
 /// What a balancer is built from.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,13 +20,30 @@ pub struct PoolSpec {
     pub panic_threshold: u8,
     /// Endpoints nearby come first.
     pub locality: Option<Locality>,
+    /// Other algorithms that requests may be picked by ([`Tuner::balancer_with`](crate::Tuner::balancer_with)): what Adaptive and Auto
+    /// among them go by is followed too, from all requests. Of each of the two the first counts.
+    pub others: Vec<Algorithm>,
 }
 
 impl PoolSpec {
     /// A pool with an algorithm and nothing around it.
     #[must_use]
     pub const fn new(algorithm: Algorithm, backends: Vec<Backend>) -> Self {
-        Self { algorithm, backends, slow_start: None, ejection: None, panic_threshold: 0, locality: None }
+        Self {
+            algorithm,
+            backends,
+            slow_start: None,
+            ejection: None,
+            panic_threshold: 0,
+            locality: None,
+            others: Vec::new(),
+        }
+    }
+
+    /// Its Auto, if that is its algorithm or among the others; else its algorithm.
+    pub(crate) fn auto(&self) -> &Algorithm {
+        let mut all = std::iter::once(&self.algorithm).chain(&self.others);
+        all.find(|each| matches!(each, Algorithm::Auto(_))).unwrap_or(&self.algorithm)
     }
 }
 
@@ -109,24 +126,40 @@ pub struct FailurePercentage {
     pub min_requests: u64,
 }
 
-/// Where this proxy is. Endpoints in its zone come first, then those in its region, then all others. What a level's endpoints
-/// cannot take goes on to the next: part of them is unhealthy, or they are busier than `spill_at`.
-#[derive(Clone, Debug, PartialEq)]
+/// Where this proxy is, as far as it is known and to be gone by. Endpoints in its zone come first, then those in its region, then all
+/// others. What a level's endpoints cannot take goes on to the next: part of them is unhealthy, or they are busier than `spill_at`.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Locality {
     /// Its zone.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<Place>,
     /// Its region.
-    pub region: Option<Arc<str>>,
-    /// How much more than its part a level may take when some of its endpoints are unhealthy; 1.4: at 5 of 7 still all.
+    pub region: Option<Place>,
+}
+
+/// A place that this proxy is in, and how much the endpoints there are given before those farther away are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// What the place is called, in [`Endpoint::zone`](crate::Endpoint::zone) or [`Endpoint::region`](crate::Endpoint::region).
+    pub name: Arc<str>,
+    /// How much more than its part the level may take when some of its endpoints are unhealthy; 1.4: at 5 of 7 still all.
     pub overprovisioning: f64,
-    /// Mean utilization of a level, as its endpoints report it or by `capacity`, above which it gives some of its traffic away.
+    /// Mean utilization of the level, as its endpoints report it or by `capacity`, above which it gives some of its traffic away.
     pub spill_at: f64,
     /// Requests in flight from this proxy that fill an endpoint for each unit of weight, if it reports no utilization.
     pub capacity: Option<f64>,
 }
 
-impl Default for Locality {
-    fn default() -> Self {
-        Self { zone: None, region: None, overprovisioning: 1.4, spill_at: 0.8, capacity: None }
+impl Place {
+    /// A place that gives traffic away at 80 % of what its endpoints report, and by health as Envoy does.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), overprovisioning: 1.4, spill_at: 0.8, capacity: None }
+    }
+}
+
+impl Locality {
+    /// The places by level, the nearest first; the last level is no place.
+    pub(crate) const fn places(&self) -> [Option<&Place>; LEVELS] {
+        [self.zone.as_ref(), self.region.as_ref(), None]
     }
 }

@@ -26,11 +26,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rand::Rng;
+use rand::{Rng, SeedableRng as _, rngs::SmallRng};
 
 use crate::{
-    EndpointId,
-    sync::{AtomicBool, AtomicF64, AtomicU64, Line, Relaxed},
+    EndpointId, hash,
+    sync::{AtomicBool, AtomicF64, AtomicU32, AtomicU64, Line, Relaxed},
     time,
 };
 
@@ -39,6 +39,9 @@ use crate::{
 pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
+    turns: Mutex<HashMap<&'static str, Arc<Turns>>>,
+    /// Of where turns start.
+    seed: u64,
     shared: Arc<Shared>,
     generations: AtomicU64,
 }
@@ -49,7 +52,8 @@ pub(crate) type Probes = [Line<Mutex<ProbePool>>];
 /// What all endpoints of a pool share.
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
-    workers: Box<[Worker]>,
+    /// Requests in flight, by worker.
+    in_flight: Box<[Line<AtomicU64>]>,
     /// Something happened that the next tick should look at soon.
     urgent: AtomicBool,
 }
@@ -62,43 +66,40 @@ pub(crate) struct Rules {
     pub(crate) error_penalty: AtomicF64,
     /// Mean latency of the pool's answers in nanoseconds; 0 while nothing was measured.
     pub(crate) mean_latency: AtomicF64,
+    /// Server errors in a row of an endpoint from which on the next tick should come soon.
+    pub(crate) urgent_errors: AtomicU32,
     /// Named metrics that make the utilization.
     pub(crate) metrics: ArcSwap<Vec<String>>,
 }
 
-/// What a worker writes.
-struct Worker {
-    turns: Line<Turns>,
-    in_flight: Line<AtomicU64>,
-}
+/// Where workers stand in the cyclic orders of one algorithm.
+#[derive(Debug)]
+pub(crate) struct Turns(Box<[Line<Turn>]>);
 
-/// Where a worker stands in the cyclic orders.
-struct Turns {
+/// Where one of them stands.
+#[derive(Debug)]
+pub(crate) struct Turn {
     backend: AtomicU64,
     endpoint: AtomicU64,
 }
 
 impl PoolState {
-    /// The state of a new pool that `workers` threads will use. Each worker starts at a random turn, so that workers and
-    /// proxies do not march in step.
+    /// The state of a new pool that `workers` threads will use.
     pub fn new(workers: usize, rng: &mut impl Rng) -> Self {
-        let worker = || {
-            // Small enough that no product of a tick overflows, and that it never wraps within the life of a process.
-            let mut start = || AtomicU64::new(u64::from(rng.random::<u32>()));
-            let turns = Line(Turns { backend: start(), endpoint: start() });
-            Worker { turns, in_flight: Line(AtomicU64::new(0)) }
-        };
         let rules = Rules {
             decay: AtomicF64::new(time::nanos_f64(Duration::from_secs(10))),
             error_penalty: AtomicF64::new(time::nanos_f64(Duration::from_secs(5))),
             mean_latency: AtomicF64::new(0.0),
+            urgent_errors: AtomicU32::new(u32::MAX),
             metrics: ArcSwap::default(),
         };
-        let workers = std::iter::repeat_with(worker).take(workers.max(1)).collect();
+        let in_flight = (0..workers.max(1)).map(|_| Line(AtomicU64::new(0))).collect();
         Self {
             endpoints: Mutex::default(),
             probes: Mutex::default(),
-            shared: Arc::new(Shared { rules, workers, urgent: AtomicBool::new(false) }),
+            turns: Mutex::default(),
+            seed: rng.random(),
+            shared: Arc::new(Shared { rules, in_flight, urgent: AtomicBool::new(false) }),
             generations: AtomicU64::new(0),
         }
     }
@@ -122,11 +123,7 @@ impl PoolState {
     pub fn in_flight(&self) -> u64 {
         // A request may end on another worker than it began on, so a single number may have wrapped; the sum has not, but
         // for requests that begin or end meanwhile.
-        let sum = self
-            .shared
-            .workers
-            .iter()
-            .fold(0_u64, |sum, each| sum.wrapping_add(each.in_flight.load(Relaxed)));
+        let sum = self.shared.in_flight.iter().fold(0_u64, |sum, each| sum.wrapping_add(each.load(Relaxed)));
         if sum > u64::MAX / 2 { 0 } else { sum }
     }
 
@@ -147,8 +144,21 @@ impl PoolState {
 
     /// The probe pools of the set of endpoints called `set`; made if new.
     pub(crate) fn probes(&self, set: u64) -> Arc<Probes> {
-        let new = || self.shared.workers.iter().map(|_| Line(Mutex::default())).collect();
+        let new = || self.shared.in_flight.iter().map(|_| Line(Mutex::default())).collect();
         Arc::clone(locked(&self.probes).entry(set).or_insert_with(new))
+    }
+
+    /// The turns of `algorithm`, each its own: requests that name another algorithm than the pool's must not take the turns of
+    /// those that do not. Each worker starts at a random one, so that workers and proxies do not march in step.
+    pub(crate) fn turns(&self, algorithm: &'static str) -> Arc<Turns> {
+        let new = || {
+            let mut rng = SmallRng::seed_from_u64(self.seed ^ hash::node(algorithm));
+            // Small enough that no product of a tick overflows, and that it never wraps within the life of a process.
+            let mut start = || AtomicU64::new(u64::from(rng.random::<u32>()));
+            let turn = || Line(Turn { backend: start(), endpoint: start() });
+            Arc::new(Turns(std::iter::repeat_with(turn).take(self.shared.in_flight.len()).collect()))
+        };
+        Arc::clone(locked(&self.turns).entry(algorithm).or_insert_with(new))
     }
 
     /// A number that no other balancer over this state has.
@@ -157,31 +167,39 @@ impl PoolState {
     }
 
     pub(crate) fn worker(&self, worker: usize) -> usize {
-        worker % self.shared.workers.len()
+        worker % self.shared.in_flight.len()
+    }
+}
+
+impl Turns {
+    pub(crate) fn of(&self, worker: usize) -> &Turn {
+        &self.0[worker % self.0.len()]
+    }
+}
+
+impl Turn {
+    /// The next among the backends; taken if `take`, otherwise only looked at.
+    pub(crate) fn backend(&self, take: bool) -> u64 {
+        next(&self.backend, take)
     }
 
-    /// The worker's next turn among the backends; taken if `take`, otherwise only looked at.
-    pub(crate) fn backend_turn(&self, worker: usize, take: bool) -> u64 {
-        turn(&self.shared.worker(worker).turns.backend, take)
-    }
-
-    /// The worker's next turn among endpoints; taken if `take`, otherwise only looked at.
-    pub(crate) fn endpoint_turn(&self, worker: usize, take: bool) -> u64 {
-        turn(&self.shared.worker(worker).turns.endpoint, take)
+    /// The next among the endpoints; taken if `take`, otherwise only looked at.
+    pub(crate) fn endpoint(&self, take: bool) -> u64 {
+        next(&self.endpoint, take)
     }
 }
 
 impl Shared {
-    fn worker(&self, worker: usize) -> &Worker {
-        &self.workers[worker % self.workers.len()]
+    fn in_flight(&self, worker: usize) -> &AtomicU64 {
+        &self.in_flight[worker % self.in_flight.len()]
     }
 
     pub(crate) fn begin(&self, worker: usize) {
-        self.worker(worker).in_flight.fetch_add(1, Relaxed);
+        self.in_flight(worker).fetch_add(1, Relaxed);
     }
 
     pub(crate) fn end(&self, worker: usize) {
-        self.worker(worker).in_flight.fetch_sub(1, Relaxed);
+        self.in_flight(worker).fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn set_urgent(&self) {
@@ -191,11 +209,11 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("workers", &self.workers.len()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("workers", &self.in_flight.len()).finish_non_exhaustive()
     }
 }
 
-fn turn(counter: &AtomicU64, take: bool) -> u64 {
+fn next(counter: &AtomicU64, take: bool) -> u64 {
     if take { counter.fetch_add(1, Relaxed) } else { counter.load(Relaxed) }
 }
 

@@ -9,9 +9,10 @@ mod locality;
 mod report;
 mod slow_start;
 
+pub use adaptive::Usage;
 pub(crate) use auto::may_be_chosen;
 pub use auto::{AutoReport, Evidence};
-pub use ejection::EjectionReason;
+pub use ejection::{Ejected, EjectionReason};
 pub use report::{EndpointReport, Standing, TunerReport};
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -19,9 +20,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use rand::Rng;
 
 use crate::{
-    Algorithm, Balancer, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
+    Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
     plan::{self, Plan, Tuning},
     state::Seen,
+    sync::Relaxed,
 };
 
 /// Change of a weight below which a balancer is not built anew.
@@ -35,7 +37,7 @@ pub struct Tuner {
     spec: PoolSpec,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
-    kept: HashMap<String, f64>,
+    kept: HashMap<String, plan::Kept>,
     /// What the last balancer was made from.
     plan: Plan,
     auto: auto::Choice,
@@ -121,7 +123,7 @@ impl Tuner {
         self.state.retain(&known);
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
-        self.auto.retain(&self.spec.algorithm, now);
+        self.auto.retain(self.spec.auto(), now);
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
         self.balancer()
@@ -155,7 +157,8 @@ impl Tuner {
         Balancer::from_plan(&self.plan, &self.state)
     }
 
-    /// A balancer of the same pool with another algorithm, for requests that name their own. Auto stands for what it stands for.
+    /// A balancer of the same pool with another algorithm, for requests that name their own. Adaptive and Auto have something to go by
+    /// only if they are among [`PoolSpec::others`], or the pool's algorithm.
     #[must_use]
     pub fn balancer_with(&self, algorithm: &Algorithm, now: Time) -> Balancer {
         let mut spec = self.spec.clone();
@@ -168,6 +171,14 @@ impl Tuner {
     /// [`Tuner::tick`] makes the balancer.
     pub fn check_passed(&mut self, id: &EndpointId, now: Time) -> bool {
         self.records.get_mut(id).is_some_and(|record| record.readmit(now))
+    }
+
+    /// Brings what an endpoint uses, for [`UsageSource::Fed`](crate::UsageSource::Fed): the next step of Adaptive looks at what was
+    /// brought last, unless that is older than three of its intervals.
+    pub fn set_usage(&mut self, id: &EndpointId, usage: Usage) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.adaptive.feed(usage);
+        }
     }
 
     /// The pool as it is configured.
@@ -221,6 +232,11 @@ impl Tuner {
     fn apply_rules(&self) {
         let rules = self.state.rules();
         let nanos = |span: Duration| crate::time::nanos_f64(span);
+        let in_a_row = |of: Ejection| {
+            let limits = [of.consecutive_5xx, of.consecutive_gateway_errors];
+            limits.into_iter().flatten().min().unwrap_or(u32::MAX)
+        };
+        rules.urgent_errors.store(self.spec.ejection.map_or(u32::MAX, in_a_row), Relaxed);
         match self.algorithm() {
             Algorithm::LeastResponseTime(parameters) => {
                 rules.decay.store(nanos(parameters.decay));

@@ -15,7 +15,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -95,10 +95,16 @@ fn address(server: Option<&String>, cluster: &Cluster, local: &str) -> Option<St
     if let Some(address) = server {
         return Some(address.clone());
     }
-    let home = std::env::var_os("HOME").map(|home| std::path::PathBuf::from(home).join(".kube/config"));
-    let cluster =
-        cluster.context.is_some() || cluster.kubeconfig.is_some() || home.is_some_and(|file| file.exists());
+    let cluster = cluster.context.is_some()
+        || cluster.kubeconfig.is_some()
+        || has_kubeconfig(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
     (!cluster).then(|| local.to_owned())
+}
+
+/// Whether the environment names a cluster, or the user has one of old.
+fn has_kubeconfig(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let home = variable("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+    variable("KUBECONFIG").is_some() || home.is_some_and(|file| file.exists())
 }
 
 async fn over_tcp(address: &str, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
@@ -203,4 +209,20 @@ async fn get(
         Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(|error| anyhow!(error))?;
     connection.abort();
     Ok((status, body.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_is_looked_for_where_kubectl_does() {
+        let check = |set: &[(&str, &str)], expect: bool| {
+            let variable = |name: &str| set.iter().find(|(of, _)| *of == name).map(|(_, value)| value.into());
+            assert_eq!(has_kubeconfig(variable), expect, "{set:?}");
+        };
+        check(&[], false);
+        check(&[("HOME", "/nowhere")], false);
+        check(&[("HOME", "/nowhere"), ("KUBECONFIG", "/tmp/kubeconfig")], true);
+    }
 }

@@ -84,6 +84,7 @@ pub fn compile(
         slow_start: spec.slow_start.clone(),
         locality: spec.locality.clone(),
         proxy_zones: BTreeMap::new(),
+        zone_regions: BTreeMap::new(),
         load_reports: spec.load_reports,
         session_affinity: spec.session_affinity.clone(),
         timeouts: spec.timeouts,

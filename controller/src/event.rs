@@ -57,6 +57,8 @@ pub enum Event {
     NamespaceDeleted(String),
     /// What is known of a pod, by its UID; the default if there is nothing to know, or it is gone.
     Pod(String, PodFacts),
+    /// Where a node says that it is, by its name; `None` if it says nothing of that, or is gone.
+    Node(String, Option<NodePlace>),
     /// A proxy was seen (by the UID of its pod).
     Proxy(Proxy),
     /// A proxy is gone, by the UID of its pod.
@@ -77,6 +79,7 @@ pub enum Relist {
     Slices(Vec<ObjectName>),
     Namespaces(Vec<String>),
     Pods(Vec<String>),
+    Nodes(Vec<String>),
     Proxies(Vec<String>),
 }
 
@@ -87,6 +90,15 @@ pub struct PodFacts {
     pub weight: Option<String>,
     /// When it became ready, in seconds since 1970; `None` if it is not.
     pub ready_since: Option<i64>,
+}
+
+/// Where a node is, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePlace {
+    /// `topology.kubernetes.io/zone`.
+    pub zone: String,
+    /// `topology.kubernetes.io/region`.
+    pub region: String,
 }
 
 /// A pool as stored.

@@ -13,6 +13,7 @@ use evenkeel_api::{
 use crate::{
     event::{Event, ObjectName, PodFacts, Pool, Relist, Service, Slice},
     published::{Proxy, ProxyId},
+    regions::Regions,
 };
 
 /// The world in memory.
@@ -24,6 +25,7 @@ pub struct Index {
     slices: BTreeMap<ObjectName, Slice>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
     pods: HashMap<String, PodFacts>,
+    regions: Regions,
     proxies: BTreeMap<ProxyId, Proxy>,
     slices_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     pools_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
@@ -45,8 +47,8 @@ pub struct Changes {
 }
 
 impl Index {
-    /// Takes in a change. O(log n), but for classes and namespaces, which look at every pool, and weights of pods, which look
-    /// at every slice.
+    /// Takes in a change. O(log n), but for classes, namespaces and regions, which look at every pool, and weights of pods, which
+    /// look at every slice.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Pool(name, pool) => self.put_pool(name, *pool),
@@ -79,6 +81,11 @@ impl Index {
                 self.namespace_changed(&name);
             }
             Event::Pod(uid, facts) => self.put_pod(uid, facts),
+            Event::Node(name, place) => {
+                if self.regions.put(name, place) {
+                    self.regions_changed();
+                }
+            }
             Event::Proxy(proxy) => {
                 self.proxies.insert(proxy.id.clone(), proxy);
                 self.changes.proxies = true;
@@ -141,6 +148,12 @@ impl Index {
     #[must_use]
     pub fn pod(&self, uid: &str) -> Option<&PodFacts> {
         self.pods.get(uid)
+    }
+
+    /// The region that a zone is in, as far as it is known.
+    #[must_use]
+    pub fn region(&self, zone: &str) -> Option<&str> {
+        self.regions.of(zone)
     }
 
     /// The proxies by identity.
@@ -268,6 +281,15 @@ impl Index {
         spec.is_some_and(|spec| spec.as_ref().map_or(true, |spec| spec.slow_start.is_some()))
     }
 
+    fn regions_changed(&mut self) {
+        let goes_by_them =
+            |spec: &BalancerPoolSpec| spec.locality.as_ref().is_some_and(|of| of.region.is_some());
+        // The last good version of one that cannot be read may.
+        let depends = |pool: &Pool| pool.spec.as_ref().map_or(true, goes_by_them);
+        let pools = self.pools.iter().filter(|(_, pool)| depends(pool)).map(|(name, _)| name.clone());
+        self.changes.endpoints.extend(pools);
+    }
+
     fn class_changed(&mut self, class: &str) {
         let of_class = |pool: &Pool| pool.spec.as_ref().map_or(true, |spec| spec.proxy_class == class);
         let pools = self.pools.iter().filter(|(_, pool)| of_class(pool)).map(|(name, _)| name.clone());
@@ -298,6 +320,11 @@ impl Index {
                 let listed: BTreeSet<_> = list.into_iter().collect();
                 let gone = self.pods.keys().filter(|uid| !listed.contains(*uid)).cloned();
                 gone.map(|uid| Event::Pod(uid, PodFacts::default())).collect()
+            }
+            Relist::Nodes(list) => {
+                let listed: BTreeSet<_> = list.into_iter().collect();
+                let gone = self.regions.nodes().filter(|name| !listed.contains(*name)).cloned();
+                gone.map(|name| Event::Node(name, None)).collect()
             }
             Relist::Proxies(list) => gone(&self.proxies, list).into_iter().map(Event::ProxyDeleted).collect(),
         };

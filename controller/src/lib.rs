@@ -28,6 +28,7 @@ pub mod problem;
 pub mod publish;
 pub mod published;
 pub mod pull;
+pub mod regions;
 pub mod resolve;
 pub mod selector;
 pub mod services;

@@ -295,7 +295,7 @@ const fn fate(fate: Fate) -> (&'static str, &'static str) {
         Fate::ScoredWorse => ("ScoredWorse", "another one scored better"),
         Fate::Full => ("Full", "it has as many requests in flight as it may"),
         Fate::NotItsTurn => ("NotItsTurn", "it was not drawn, it was not its turn, or the key is another's"),
-        Fate::OtherSet => ("OtherSet", "it was the turn of another backend, or of a nearer zone"),
+        Fate::OtherSet => ("OtherSet", "it was the turn of another backend, or of a nearer place"),
         Fate::Tried => ("Tried", "the request has been there before"),
         Fate::OnTrial => ("OnTrial", "one request is on trial there after an ejection"),
         Fate::Absent(Absence::Unhealthy) => ("Unhealthy", "checks say that it does not work"),

@@ -16,9 +16,11 @@ mod request;
 pub mod respond;
 
 // What requests see, and what changes it.
+mod ask;
 mod health;
 pub mod plane;
 mod snapshot;
+mod usage;
 
 // How configuration comes in.
 pub mod control;

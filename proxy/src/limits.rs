@@ -77,12 +77,17 @@ pub(crate) const PROBES_AT_ONCE: usize = 256;
 /// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the pool's.
 pub(crate) const PROBE: Duration = Duration::from_secs(1);
 
+/// Prometheus pages of endpoints that are read at once.
+pub(crate) const PAGES_AT_ONCE: usize = 32;
+/// Bytes of such a page; a larger one counts as none.
+pub(crate) const PAGE_BYTES: usize = 1 << 20;
+
 /// Changes of an endpoint's health that are remembered.
 pub(crate) const HEALTH_HISTORY: usize = 16;
 
 /// Time between two looks at what was learned of the endpoints.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// Time after which weights by load follow reports where they are those of an algorithm that only some requests name.
+/// Time after which what follows load or evidence is made anew, where it is an algorithm that only some requests name.
 pub(crate) const OVERRIDES: Duration = Duration::from_secs(1);
 /// Between two looks, where something was learned that should not wait, such as that an endpoint has failed as often as is allowed.
 pub(crate) const URGENT: Duration = Duration::from_millis(20);

@@ -181,6 +181,8 @@ pub(crate) struct PoolMetrics {
     pub(crate) load_reports: LoadReports,
     /// Probes of load by what became of them, by `sampling::Probed`.
     pub(crate) probes: Counts<5>,
+    /// Pages of endpoints' metrics by what became of them, by `usage::Reading`.
+    pub(crate) usage_pages: Counts<7>,
     made: Tally<(&'static str, u16)>,
 }
 
@@ -200,6 +202,7 @@ impl PoolMetrics {
             broken: Tally::default(),
             load_reports: LoadReports::default(),
             probes: Counts::new(["answered", "late", "failed", "invalid", "skipped"]),
+            usage_pages: Counts::new(["read", "missing", "reset", "invalid", "too_large", "late", "failed"]),
             made: Tally::default(),
         }
     }

@@ -146,9 +146,8 @@ impl Wish {
     ) -> Result<Self, RequestError> {
         let overrides = pool.overrides.as_ref();
         let algorithm = overrides.map(|overrides| overriding::named(overrides, head)).transpose()?.flatten();
-        let hash = pool.document.algorithm.consistent_hash.as_ref();
         Ok(Self {
-            key: hash.and_then(|hash| key::hash_key(&hash.keys, head, host, client)),
+            key: pool.keys(algorithm).and_then(|keys| key::hash_key(keys, head, host, client)),
             session: pool.affinity.as_ref().and_then(|it| it.endpoint(&head.headers)).cloned(),
             algorithm,
         })

@@ -10,7 +10,7 @@ use std::{
 
 use evenkeel_api::{
     channel::{PoolDocument, PoolUid},
-    object::{self, AlgorithmType},
+    object::{self, AlgorithmType, HashKey},
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 
@@ -25,6 +25,7 @@ use crate::{
         route::Routes,
         sampling::Sampling,
     },
+    usage::LastUsage,
 };
 
 /// All pools in use.
@@ -46,16 +47,14 @@ impl Snapshot {
 pub(crate) struct Pool {
     pub(crate) uid: PoolUid,
     pub(crate) document: Arc<PoolDocument>,
-    pub(crate) choice: Choice,
+    pub(crate) choice: Arc<Choice>,
     /// What requests may name in place of the pool's algorithm, if anything.
     pub(crate) overrides: Option<Overrides>,
     /// How it is balanced, as of the last tick. Requests do not look at it.
     pub(crate) tuned: Arc<Mutex<TunerReport>>,
     /// What keeps clients at their endpoints, if anything.
     pub(crate) affinity: Option<Arc<Affinity>>,
-    /// Load that endpoints report is read.
-    pub(crate) reads_load: bool,
-    /// Clients get the reports too.
+    /// Clients get the load reports of endpoints, too.
     pub(crate) keeps_reports: bool,
     /// How Prequal gets its samples, if not from what this proxy sees.
     pub(crate) sampling: Option<Sampling>,
@@ -68,6 +67,7 @@ pub(crate) struct Pool {
     pub(crate) retry: Policy,
     /// Where this proxy is, if the pool goes by that.
     pub(crate) zone: Option<String>,
+    pub(crate) region: Option<String>,
     /// By which a request that comes back is known.
     pub(crate) passage: Passage,
     pub(crate) metrics: Arc<PoolMetrics>,
@@ -79,6 +79,14 @@ impl Pool {
         let others = self.overrides.iter().flat_map(|overrides| &overrides.others);
         let named = algorithm.and_then(|name| others.into_iter().find(|(of, _)| *of == name));
         named.map_or(&self.choice, |(_, choice)| choice)
+    }
+
+    /// What is hashed of a request that names `algorithm`, if anything.
+    pub(crate) fn keys(&self, algorithm: Option<AlgorithmType>) -> Option<&[HashKey]> {
+        let own = self.document.algorithm.consistent_hash.as_ref();
+        let named = || self.document.allow_algorithm_override.as_ref()?.consistent_hash.as_ref();
+        let hash = own.or_else(|| named().filter(|_| algorithm == Some(AlgorithmType::ConsistentHash)));
+        hash.map(|hash| hash.keys.as_slice())
     }
 }
 
@@ -95,7 +103,7 @@ pub(crate) struct Choice {
 pub(crate) struct Overrides {
     /// The pool's own, which may be named too.
     pub(crate) own: AlgorithmType,
-    pub(crate) others: Vec<(AlgorithmType, Choice)>,
+    pub(crate) others: Vec<(AlgorithmType, Arc<Choice>)>,
 }
 
 /// An endpoint as a report shows it.
@@ -106,11 +114,14 @@ pub(crate) struct PoolEndpoint {
     pub(crate) backend: String,
     pub(crate) pod: Option<String>,
     pub(crate) zone: Option<String>,
+    pub(crate) region: Option<String>,
     pub(crate) weight: u32,
     pub(crate) draining: bool,
     pub(crate) health: Arc<EndpointHealth>,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) metrics: Arc<EndpointMetrics>,
+    /// What its Prometheus page showed, if it is read.
+    pub(crate) usage: Option<Arc<LastUsage>>,
 }
 
 /// How much this proxy gives at a time.

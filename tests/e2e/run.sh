@@ -10,9 +10,13 @@ source hack/env.sh
 profile=${PROFILE:-image}
 # The program that is in the image too: the client of a scenario.
 program=$CARGO_TARGET_DIR/$(rustc -vV | sed -n 's/^host: //p')/$profile/evenkeel-e2e
-[[ -x $program ]] || { echo "tests/e2e/run.sh: no $program: call hack/images.sh first" >&2; exit 1; }
+# The command line that a scenario runs.
+EVENKEEL=$(dirname "$program")/evenkeel
+for built in "$program" "$EVENKEEL"; do
+  [[ -x $built ]] || { echo "tests/e2e/run.sh: no $built: call hack/images.sh first" >&2; exit 1; }
+done
 
 HELM=$(hack/tools.sh helm)/helm
 KUBECONFIG=$(hack/cluster.sh kubeconfig)
-export HELM KUBECONFIG
+export HELM KUBECONFIG EVENKEEL
 exec hack/cluster.sh exec "$program" run "$@"

@@ -77,6 +77,10 @@ pub struct PoolDocument {
     /// Zones of the proxies of the class, by name, as far as they are known. Told only where there is a locality.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_zones: BTreeMap<String, String>,
+    /// Regions of the zones that endpoints of the pool and proxies of the class are in, as far as they are known. Told only where the
+    /// locality goes by regions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zone_regions: BTreeMap<String, String>,
     /// What becomes of the load that endpoints report, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_reports: Option<LoadReports>,

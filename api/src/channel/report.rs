@@ -94,6 +94,9 @@ pub struct PoolReport {
     /// The zone of this proxy, where the pool goes by that and it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The region of this proxy, where the pool goes by that and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Backends whose requests go to all endpoints, for too few are healthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub panicking: Vec<String>,
@@ -131,6 +134,9 @@ pub struct EndpointReport {
     /// Zone that it runs in, where the pool goes by that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Region of that zone, where the pool goes by that and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Weight among the endpoints of its backend, as configured.
     pub weight: u32,
     /// Weight with all that adapts it; 0 if it takes no new requests.
@@ -143,12 +149,15 @@ pub struct EndpointReport {
     /// Why the last check failed, while unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhealthy_reason: Option<String>,
-    /// Why it takes no requests, or few, because of how it answered them; absent if it does.
+    /// Why it is to take no requests, or few, because of how it answered them. In a panic it takes them all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejection: Option<EjectionReport>,
     /// Smoothed response time in milliseconds, as far as it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_time_ms: Option<f64>,
+    /// What its Prometheus page showed last, where Adaptive goes by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageReport>,
     /// What it did lately; absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent: Option<RecentReport>,
@@ -164,10 +173,10 @@ pub struct EndpointReport {
 }
 
 impl EndpointReport {
-    /// It takes no requests because of how it answered them; on probation it takes one.
+    /// It is to take no requests because of how it answered them; on probation it takes one.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
-        self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_ago.is_some())
+        self.ejection.as_ref().is_some_and(|ejection| ejection.seconds_left.is_some())
     }
 
     /// Why it takes no requests, if it should.
@@ -176,6 +185,20 @@ impl EndpointReport {
         let ejection = self.ejection.as_ref().filter(|_| self.is_ejected());
         self.unhealthy_reason.clone().or_else(|| Some(format!("ejected: {}", ejection?.reason)))
     }
+}
+
+/// What an endpoint uses, by its Prometheus page.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageReport {
+    /// Seconds since it was read. What is older than three intervals does not count any more.
+    pub seconds_ago: u64,
+    /// CPU time in use: seconds a second. Absent after the first page, and where it is not looked for or not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<f64>,
+    /// Memory in use; absent where it is not looked for or not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<f64>,
 }
 
 /// What an endpoint did in about the last minute.
@@ -239,10 +262,9 @@ pub enum HealthState {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EjectionReport {
-    /// Seconds since then; absent on probation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds_ago: Option<u64>,
-    /// Seconds until it is tried again; absent on probation.
+    /// Seconds since then.
+    pub seconds_ago: u64,
+    /// Seconds until it is tried again with one request; absent once it is: it is on probation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<u64>,
     /// Why, as a word.

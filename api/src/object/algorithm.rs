@@ -1,11 +1,13 @@
 //! How an endpoint is picked: the algorithms and their parameters, a union as Gateway API has them.
 
+mod adaptive;
 mod hash;
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use adaptive::{Adaptive, AdaptiveSignal, PrometheusPage};
 pub use hash::{
     ConsistentHash, HashFunction, HashKey, HashKeyType, HashTable, HashTableType, Maglev, Ring, SourceIpHash,
 };
@@ -92,6 +94,10 @@ pub struct Algorithm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self.interval) >= duration('100ms') && duration(self.interval) <= duration('10m')")
         .message("interval must be from 100ms to 10m").field_path(".interval"))]
+    #[x_kube(validation = Rule::new("!has(self.prometheus) || self.signals.exists(s, s in ['CPU', 'Memory'])")
+        .message("prometheus needs the signal CPU or Memory, or nobody goes by it").field_path(".prometheus"))]
+    #[x_kube(validation = Rule::new("!has(self.prometheus) || (duration(self.prometheus.timeout) >= duration('10ms') && duration(self.prometheus.timeout) <= duration('1m'))")
+        .message("timeout must be from 10ms to 1m").field_path(".prometheus.timeout"))]
     pub adaptive: Option<Adaptive>,
 
     /// Parameters of Auto.
@@ -318,65 +324,6 @@ impl Default for WeightedByLoad {
             update: Duration::from_secs(1),
         }
     }
-}
-
-/// Parameters of Adaptive.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Adaptive {
-    /// What is looked at. CPU and Memory are what endpoints report in the header `endpoint-load-metrics` (ORCA); a signal that
-    /// nobody gives is left out.
-    #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
-    pub signals: Vec<AdaptiveSignal>,
-
-    /// Lowest weight, in per cent of the configured one.
-    #[schemars(range(min = 1, max = 100))]
-    pub minimum_percent: u16,
-
-    /// Highest weight, in per cent of the configured one.
-    #[schemars(range(min = 100, max = 10_000))]
-    pub maximum_percent: u16,
-
-    /// How much a new measurement counts against those before it, in per cent.
-    #[schemars(range(min = 1, max = 100))]
-    pub smoothing_percent: u8,
-
-    /// How far from the mean an endpoint may be before its weight moves away from the configured one, in per cent of the mean. Within
-    /// that, what its weight has moved goes back bit by bit.
-    #[schemars(range(min = 0, max = 100))]
-    pub hysteresis_percent: u8,
-
-    /// Time between two steps.
-    pub interval: Duration,
-}
-
-impl Default for Adaptive {
-    fn default() -> Self {
-        use AdaptiveSignal::{CPU, ErrorRate, InFlight, ResponseTime};
-        Self {
-            signals: vec![CPU, InFlight, ResponseTime, ErrorRate],
-            minimum_percent: 10,
-            maximum_percent: 1000,
-            smoothing_percent: 30,
-            hysteresis_percent: 10,
-            interval: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What Adaptive may look at.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdaptiveSignal {
-    /// Reported utilization of the CPU.
-    CPU,
-    /// Reported utilization of memory.
-    Memory,
-    /// Requests in flight from the proxy.
-    InFlight,
-    /// Response time.
-    ResponseTime,
-    /// Part of the requests that fail.
-    ErrorRate,
 }
 
 /// Parameters of Auto.

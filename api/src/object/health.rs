@@ -158,13 +158,11 @@ pub struct PassiveHealthCheck {
     #[schemars(range(min = 0, max = 1000))]
     pub consecutive_gateway_errors: u32,
 
-    /// By success rate: an endpoint far below the others. Without it, never by this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub success_rate: Option<SuccessRate>,
+    /// By success rate: an endpoint far below the others.
+    pub success_rate: SuccessRate,
 
-    /// By the part of its requests that fail. Without it, never by this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_percentage: Option<FailurePercentage>,
+    /// By the part of its requests that fail.
+    pub failure_percentage: FailurePercentage,
 
     /// Time between two looks at rates.
     pub interval: Duration,
@@ -185,8 +183,8 @@ impl Default for PassiveHealthCheck {
         Self {
             consecutive_5xx: 5,
             consecutive_gateway_errors: 5,
-            success_rate: None,
-            failure_percentage: None,
+            success_rate: SuccessRate::default(),
+            failure_percentage: FailurePercentage::default(),
             interval: Duration::from_secs(10),
             base_ejection_time: Duration::from_secs(30),
             max_ejection_time: Duration::from_secs(300),
@@ -207,8 +205,8 @@ pub struct SuccessRate {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub minimum_requests: u32,
 
-    /// Standard deviations, in hundredths.
-    #[schemars(range(min = 10, max = 1000))]
+    /// Standard deviations, in hundredths. 0: no endpoint goes by this.
+    #[schemars(range(min = 0, max = 1000))]
     pub deviations_percent: u16,
 }
 
@@ -222,8 +220,8 @@ impl Default for SuccessRate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailurePercentage {
-    /// Per cent of its requests.
-    #[schemars(range(min = 1, max = 100))]
+    /// Per cent of its requests. 0: no endpoint goes by this.
+    #[schemars(range(min = 0, max = 100))]
     pub percent: u8,
 
     /// Endpoints with enough requests below which nothing is judged.

@@ -7,6 +7,6 @@ use serde::{Deserialize, Serialize};
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadReports {
-    /// Clients get the header. Without it, it is kept from them where the algorithm goes by it, and passed on where not.
+    /// Clients get the header, too. It tells them what is none of their business, so by default it is kept from them.
     pub keep_header: bool,
 }

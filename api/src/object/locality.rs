@@ -1,24 +1,35 @@
 //! Endpoints nearby come first.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which endpoints come first by where they are. On Kubernetes, where slices tell the zones of endpoints and of proxies; addresses
-/// are nowhere.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// Which endpoints come first by where they are: those in the zone of the proxy, then those in its region, then all others. On
+/// Kubernetes, where slices tell the zones of endpoints and of proxies, and labels of nodes the regions of zones; addresses are
+/// nowhere.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.zone) || has(self.region)").message("locality needs zone, region, or both"))]
 pub struct Locality {
-    /// Endpoints in the zone of the proxy come first.
-    pub zone: ZoneLocality,
+    /// Endpoints in the zone of the proxy come first. A proxy whose zone is not known, and a backend without endpoints there, know
+    /// no zones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Nearby>,
+
+    /// Endpoints in the region of the proxy come first of those that `zone` leaves, or of all without it. The region of a zone is
+    /// what the labels `topology.kubernetes.io/zone` and `topology.kubernetes.io/region` of nodes say; where that is not known, or
+    /// nodes disagree, there are no regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Nearby>,
 }
 
-/// Endpoints in the zone of the proxy come first. What they cannot take goes to the others: because some of them are out, or because
-/// they are too busy. A proxy whose zone is not known, and a backend without endpoints there, know no zones.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// How much the endpoints of a place are given before others are. What they cannot take goes farther: because some of them are out,
+/// or because they are too busy.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct ZoneLocality {
-    /// Mean utilization of the zone's endpoints, in per cent, above which part of the traffic goes to the others, more with each
-    /// second. It is what endpoints report in the header `endpoint-load-metrics` (ORCA), or else by `requestsPerEndpoint`.
+pub struct Nearby {
+    /// Mean utilization of the place's endpoints, in per cent, above which part of the traffic goes farther, more with each second.
+    /// It is what endpoints report in the header `endpoint-load-metrics` (ORCA), or else by `requestsPerEndpoint`.
     #[serde(default = "default_spill_at")]
     #[schemars(range(min = 1, max = 100))]
     pub spill_at_percent: u8,
@@ -29,7 +40,7 @@ pub struct ZoneLocality {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_endpoint: Option<u32>,
 
-    /// How much more than their part the zone's endpoints may take when some of them are out, in per cent: at 140, five of seven
+    /// How much more than their part the place's endpoints may take when some of them are out, in per cent: at 140, five of seven
     /// still take all.
     #[serde(default = "default_overprovisioning")]
     #[schemars(range(min = 100, max = 1000))]

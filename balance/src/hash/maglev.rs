@@ -25,10 +25,10 @@ struct Turn {
 }
 
 impl Maglev {
-    /// A table of `size` slots, raised to the next prime, over the nodes `(name, weight)`. The order of the nodes does not
-    /// matter. About size * ln(size) steps.
+    /// A table of `size` slots, raised to the number of nodes, or they would not all have one, and to the next prime; over the
+    /// nodes `(name, weight)`. The order of the nodes does not matter. About size * ln(size) steps.
     pub(crate) fn new(nodes: &[(&str, f64)], size: u32, function: HashFunction) -> Self {
-        let size = next_prime(size.max(3));
+        let size = next_prime(size.max(3).max(u32::try_from(nodes.len()).unwrap_or(u32::MAX)));
         let slots_u64 = u64::from(size);
         let mut sorted: Vec<_> = (0_u32..).zip(nodes).filter(|(_, (_, weight))| *weight > 0.0).collect();
         sorted.sort_unstable_by_key(|(_, (name, _))| *name);
@@ -46,6 +46,11 @@ impl Maglev {
         let mut slots = vec![FREE; size as usize];
         fill(&mut slots, &mut turns, heaviest);
         Self { slots }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// The nodes from the key's slot on, as often as they have slots. Endless, unless there is no node.

@@ -105,3 +105,20 @@ fn networks_of_clients() {
     assert_ne!(hash("2001:db8::1", 32, 128), hash("2001:db8::2", 32, 128));
     assert_eq!(hash("10.1.2.3", 0, 0), hash("192.0.2.1", 0, 0));
 }
+
+#[test]
+fn a_maglev_table_has_a_prime_size_and_a_slot_for_every_node() {
+    let found = |size, count| {
+        let all = nodes(count);
+        let all: Vec<_> = all.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
+        let table = Maglev::new(&all, size, HashFunction::XxHash64);
+        let mut owners: Vec<_> = (0..table.len() as u64).map(|key| table.walk(key).next().unwrap()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        (table.len(), owners.len())
+    };
+    assert_eq!(found(11, 5), (11, 5));
+    assert_eq!(found(12, 5), (13, 5));
+    assert_eq!(found(11, 20), (23, 20));
+    assert_eq!(found(65_536, 100), (65_537, 100));
+}

@@ -40,7 +40,7 @@ enum Owners {
 /// Bounded load.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
-    /// The pool's part of requests in flight that a unit of weight may have.
+    /// The part of their requests in flight that a unit of weight may have.
     per_weight: f64,
 }
 
@@ -51,12 +51,11 @@ impl Keyed {
         Self { by: By::Client { ipv4_prefix, ipv6_prefix }, function, owners, bound: None, alias }
     }
 
-    /// `part` is these endpoints' part of the pool's traffic.
-    pub(super) fn by_key(parameters: &ConsistentHash, members: &[Member], alias: Alias, part: f64) -> Self {
+    pub(super) fn by_key(parameters: &ConsistentHash, members: &[Member], alias: Alias) -> Self {
         let ConsistentHash { table, function, bounded_load } = *parameters;
         let owners = Owners::new(table, function, members);
         let sum: f64 = members.iter().map(|member| member.weight).sum();
-        let bound = bounded_load.map(|times| Bound { per_weight: times.max(1.0) * part / sum });
+        let bound = bounded_load.map(|times| Bound { per_weight: times.max(1.0) / sum });
         Self { by: By::Key, function, owners, bound, alias }
     }
 
@@ -83,7 +82,7 @@ impl Keyed {
             observer.fell_back(Fallback::NoKey);
             return random(&self.alias, scene, rng);
         };
-        let total = self.bound.map(|bound| (bound, scene.state.in_flight()));
+        let total = self.bound.map(|bound| (bound, scene.in_flight()));
         let may = |index: usize, observer: &mut O| {
             if scene.excludes(index) {
                 return false;

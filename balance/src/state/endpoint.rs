@@ -1,6 +1,6 @@
 //! What is learned of one endpoint.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Counters, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load, response_time::ResponseTime,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Outcome, Time,
     pick::Verdict,
-    sync::Line,
+    sync::{Line, Relaxed},
     time::{nanos, nanos_f64},
 };
 
@@ -101,11 +101,12 @@ impl EndpointState {
     /// What a request may expect with `load` in flight, itself included, in nanoseconds.
     #[inline]
     pub(crate) fn estimate_nanos(&self, load: u64, now: Time) -> Option<f64> {
-        self.estimate.at(load, now)
+        self.estimate.at_beside(load, now, self.shared.rules.mean_latency.load())
     }
 
-    pub(crate) fn reported(&self) -> Option<Reported> {
-        self.load.read()
+    /// The last report, as far as it is not older than `max_age`.
+    pub(crate) fn reported(&self, now: Time, max_age: Duration) -> Reported {
+        self.load.read(now, max_age)
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -165,7 +166,8 @@ impl EndpointState {
             self.load.record(report, &rules.metrics.load(), outcome.now);
         }
         let counts_as = match verdict {
-            Verdict::Cancelled | Verdict::Neutral => return,
+            Verdict::Cancelled => return self.waited_in_vain(outcome, load),
+            Verdict::Neutral => return,
             Verdict::Good => {
                 let latency = nanos_f64(outcome.latency);
                 self.counters.measure(nanos(outcome.latency));
@@ -175,7 +177,7 @@ impl EndpointState {
                 latency
             }
             Verdict::Overloaded | Verdict::ServerError | Verdict::GatewayError => {
-                if self.counters.server_errors() > 0 {
+                if self.counters.server_errors() >= rules.urgent_errors.load(Relaxed) {
                     self.shared.set_urgent();
                 }
                 let asked = outcome.retry_after.map_or(0.0, nanos_f64).min(MAX_RETRY_AFTER);
@@ -184,6 +186,18 @@ impl EndpointState {
         };
         self.response_time.record(counts_as, outcome.now, rules.decay.load());
         self.estimate.record(load, counts_as, outcome.now);
+    }
+
+    /// An answer would have taken this long at least.
+    fn waited_in_vain(&self, outcome: &Outcome, load: u32) {
+        let waited = nanos_f64(outcome.latency);
+        let decay = self.shared.rules.decay.load();
+        if self.response_time.read(outcome.now, decay).is_some_and(|known| waited > known) {
+            self.response_time.record(waited, outcome.now, decay);
+        }
+        if self.estimate.at(load.into(), outcome.now).is_some_and(|known| waited > known) {
+            self.estimate.record(load, waited, outcome.now);
+        }
     }
 }
 

@@ -16,6 +16,10 @@ const FRESH: u64 = 5_000_000_000;
 /// in place of 15 s, the slowest of many proxies' requests take half as long again (simulator/scenarios/4-noisy-fleet.yaml).
 const FORGOTTEN: u64 = 15_000_000_000;
 
+/// Fewer samples than this prove nothing, unless they are so many times what is usual: they are forgotten once they are not fresh.
+const PROOF: u32 = 4;
+const FAR: f64 = 4.0;
+
 /// What a request may expect of an endpoint by how many it has in flight: for the proxy's own view, and for endpoints that
 /// answer probes. Nine loads in 432 bytes. Threads write without a lock: a sample overwritten by another's is lost, and no more.
 #[derive(Debug)]
@@ -63,6 +67,13 @@ impl LatencyEstimate {
     #[must_use]
     #[inline]
     pub fn at(&self, load: u64, now: Time) -> Option<f64> {
+        self.at_beside(load, now, 0.0)
+    }
+
+    /// The same beside what requests usually take in this pool: a sample or two that are but a little above it are forgotten
+    /// sooner. One unlucky request would keep an endpoint that is well again out for as long as a slow one.
+    #[inline]
+    pub(crate) fn at_beside(&self, load: u64, now: Time, usual_nanos: f64) -> Option<f64> {
         let here = place(load);
         let mut last: Option<&AtLoad> = None;
         for far in 0..LOADS {
@@ -76,7 +87,10 @@ impl LatencyEstimate {
                 }
             }
         }
-        last.filter(|last| load > 1 || last.age(now) <= FORGOTTEN).map(AtLoad::median)
+        let last = last?;
+        let median = last.median();
+        let proven = last.count.load(Relaxed) >= PROOF || median >= FAR * usual_nanos;
+        (load > 1 || (proven && last.age(now) <= FORGOTTEN)).then_some(median)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an endpoint last reported of its load.
 
+use std::time::Duration;
+
 use crate::{
     Time,
     orca::LoadReport,
@@ -12,60 +14,90 @@ pub(crate) struct Load {
     utilization: AtomicF64,
     requests_per_second: AtomicF64,
     errors_per_second: AtomicF64,
+    /// Of the last report with a utilization: one without does not take that back (gRFC A58).
+    utilization_at: At,
     cpu: AtomicF64,
     memory: AtomicF64,
-    /// Nanoseconds, one more than the time; 0 if never.
-    at: AtomicU64,
+    /// Of the last report.
+    at: At,
 }
 
+/// Nanoseconds, one more than the time; 0 if never.
+#[derive(Debug)]
+struct At(AtomicU64);
+
 /// A copy of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Reported {
-    /// When.
+    pub(crate) utilization: Option<Utilization>,
+    pub(crate) cpu: Option<f64>,
+    pub(crate) memory: Option<f64>,
+}
+
+/// How busy an endpoint says it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Utilization {
+    /// When it said so.
     pub(crate) at: Time,
     /// The maximum of the configured metrics, else the application's, else the CPU's; above 0.
-    pub(crate) utilization: Option<f64>,
+    pub(crate) value: f64,
     /// Above 0.
     pub(crate) requests_per_second: Option<f64>,
     pub(crate) errors_per_second: Option<f64>,
-    pub(crate) cpu: Option<f64>,
-    pub(crate) memory: Option<f64>,
+}
+
+impl At {
+    fn set(&self, now: Time) {
+        self.0.store(now.as_nanos().saturating_add(1), Relaxed);
+    }
+
+    /// When, if that is not longer ago than `max_age`.
+    fn within(&self, now: Time, max_age: Duration) -> Option<Time> {
+        let at = Time::from_nanos(self.0.load(Relaxed).checked_sub(1)?);
+        (now.since(at) <= max_age).then_some(at)
+    }
 }
 
 impl Load {
     pub(crate) fn new() -> Self {
         let nan = || AtomicF64::new(f64::NAN);
+        let never = || At(AtomicU64::new(0));
         Self {
             utilization: nan(),
             requests_per_second: nan(),
             errors_per_second: nan(),
+            utilization_at: never(),
             cpu: nan(),
             memory: nan(),
-            at: AtomicU64::new(0),
+            at: never(),
         }
     }
 
     pub(crate) fn record(&self, report: &LoadReport, metrics: &[String], now: Time) {
         let store = |to: &AtomicF64, value: Option<f64>| to.store(value.unwrap_or(f64::NAN));
-        store(&self.utilization, utilization(report, metrics));
-        store(&self.requests_per_second, report.rps_fractional.filter(|value| *value > 0.0));
-        store(&self.errors_per_second, report.eps);
+        if let Some(utilization) = utilization(report, metrics) {
+            self.utilization.store(utilization);
+            store(&self.requests_per_second, report.rps_fractional.filter(|value| *value > 0.0));
+            store(&self.errors_per_second, report.eps);
+            self.utilization_at.set(now);
+        }
         store(&self.cpu, report.cpu_utilization);
         store(&self.memory, report.mem_utilization);
-        self.at.store(now.as_nanos().saturating_add(1), Relaxed);
+        self.at.set(now);
     }
 
-    pub(crate) fn read(&self) -> Option<Reported> {
-        let at = self.at.load(Relaxed).checked_sub(1)?;
+    /// What was reported within `max_age`.
+    pub(crate) fn read(&self, now: Time, max_age: Duration) -> Reported {
         let some = |from: &AtomicF64| Some(from.load()).filter(|value| value.is_finite());
-        Some(Reported {
-            at: Time::from_nanos(at),
-            utilization: some(&self.utilization),
+        let utilization = self.utilization_at.within(now, max_age).map(|at| Utilization {
+            at,
+            value: self.utilization.load(),
             requests_per_second: some(&self.requests_per_second),
             errors_per_second: some(&self.errors_per_second),
-            cpu: some(&self.cpu),
-            memory: some(&self.memory),
-        })
+        });
+        let fresh = self.at.within(now, max_age).is_some();
+        let fresh = |from| some(from).filter(|_| fresh);
+        Reported { utilization, cpu: fresh(&self.cpu), memory: fresh(&self.memory) }
     }
 }
 

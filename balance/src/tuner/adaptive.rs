@@ -1,10 +1,10 @@
 //! Weights that follow what is seen: each step moves an endpoint's factor against its excess over its backend's mean, until
 //! all are alike or a bound is reached.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::{Record as EndpointRecord, Tuner, mean_nanos};
-use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, state::Seen};
+use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource, state::Seen};
 
 /// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
 /// from one bound to the other.
@@ -18,23 +18,40 @@ const MAX_EXCESS: f64 = 2.3;
 const FORGET: f64 = 0.5;
 const SIGNALS: usize = 5;
 
+/// What an endpoint uses, as it was measured at a time. The units are the caller's, and the same for all endpoints.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// When.
+    pub at: Time,
+    /// CPU; from 0.
+    pub cpu: Option<f64>,
+    /// Memory; from 0.
+    pub memory: Option<f64>,
+}
+
 /// What is known of one endpoint.
 #[derive(Debug)]
 pub(super) struct Record {
     factor: f64,
     smoothed: [Option<f64>; SIGNALS],
     seen: Seen,
+    /// What the caller brought last.
+    fed: Option<Usage>,
 }
 
 impl Record {
     pub(super) const fn new(seen: Seen) -> Self {
-        Self { factor: 1.0, smoothed: [None; SIGNALS], seen }
+        Self { factor: 1.0, smoothed: [None; SIGNALS], seen, fed: None }
+    }
+
+    pub(super) const fn feed(&mut self, usage: Usage) {
+        self.fed = Some(usage);
     }
 }
 
 impl Tuner {
     pub(super) fn tick_adaptive(&mut self, now: Time) {
-        let Algorithm::Adaptive(parameters) = self.algorithm().clone() else { return };
+        let Some(parameters) = self.adaptive() else { return };
         if self.clocks.adaptive.over(parameters.interval, now).is_none() {
             return;
         }
@@ -51,6 +68,16 @@ impl Tuner {
         for backend in 0..self.spec.backends.len() {
             self.step(backend, &parameters);
         }
+    }
+
+    /// By which Adaptive the factors move: that in use, or one that requests may be picked by, if only by way of Auto.
+    fn adaptive(&self) -> Option<Adaptive> {
+        let chosen = self.auto.active().filter(|_| matches!(self.spec.auto(), Algorithm::Auto(_)));
+        let mut all = std::iter::once(self.algorithm()).chain(&self.spec.others).chain(&chosen);
+        all.find_map(|each| match each {
+            Algorithm::Adaptive(parameters) => Some(parameters.clone()),
+            _ => None,
+        })
     }
 
     /// Moves the factors of a backend's endpoints.
@@ -113,12 +140,12 @@ impl EndpointRecord {
         self.adaptive.seen = seen;
         // What is older than a few steps says nothing of now.
         let max_age = parameters.interval.saturating_mul(3);
-        let reported = self.state.reported().filter(|reported| now.since(reported.at) <= max_age);
+        let (cpu, memory) = self.usage(parameters.usage, now, max_age);
         let in_flight = self.state.in_flight();
         for signal in &parameters.signals {
             let value = match signal {
-                AdaptiveSignal::Cpu => reported.and_then(|reported| reported.cpu),
-                AdaptiveSignal::Memory => reported.and_then(|reported| reported.memory),
+                AdaptiveSignal::Cpu => cpu,
+                AdaptiveSignal::Memory => memory,
                 AdaptiveSignal::InFlight => {
                     (since.judged > 0 || in_flight > 0).then_some(in_flight as f64 / weight)
                 }
@@ -130,6 +157,20 @@ impl EndpointRecord {
             let smoothed = &mut self.adaptive.smoothed[slot(*signal)];
             let part = parameters.smoothing.clamp(0.01, 1.0);
             *smoothed = value.map(|value| smoothed.map_or(value, |old| old + part * (value - old)));
+        }
+    }
+
+    /// CPU and memory, as far as they are not older than `max_age`.
+    fn usage(&self, source: UsageSource, now: Time, max_age: Duration) -> (Option<f64>, Option<f64>) {
+        match source {
+            UsageSource::Reports => {
+                let reported = self.state.reported(now, max_age);
+                (reported.cpu, reported.memory)
+            }
+            UsageSource::Fed => {
+                let fed = self.adaptive.fed.filter(|fed| now.since(fed.at) <= max_age);
+                (fed.and_then(|fed| fed.cpu), fed.and_then(|fed| fed.memory))
+            }
         }
     }
 }
@@ -156,7 +197,7 @@ const fn slot(signal: AdaptiveSignal) -> usize {
     }
 }
 
-/// Differences far below this are noise: utilizations and rates, requests, nanoseconds.
+/// Differences far below this are noise: utilizations (or cores, or bytes) and rates, requests, nanoseconds.
 const fn floor(signal: AdaptiveSignal) -> f64 {
     match signal {
         AdaptiveSignal::Cpu | AdaptiveSignal::Memory | AdaptiveSignal::ErrorRate => 0.05,

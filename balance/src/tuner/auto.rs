@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::{Tuner, mean_nanos};
-use crate::{Algorithm, Auto, Time, state::Seen};
+use crate::{Algorithm, Auto, Time, WeightedByLoad, state::Seen};
 
 /// How much of a look's findings enters the smoothed ones, at least: the first looks count alike.
 const SMOOTHING: f64 = 0.1;
@@ -132,23 +132,26 @@ pub(crate) fn may_be_chosen(algorithm: &Algorithm) -> bool {
 
 impl Tuner {
     pub(super) fn tick_auto(&mut self, now: Time) {
-        let Algorithm::Auto(auto) = self.spec.algorithm.clone() else { return };
+        let Algorithm::Auto(auto) = self.spec.auto().clone() else { return };
         let interval = auto.interval.max(Duration::from_millis(100));
         let Some(passed) = self.clocks.auto.over(interval, now) else { return };
-        self.gather(passed.as_secs_f64());
+        self.gather(passed.as_secs_f64(), now);
         let dwelt = now.since(self.auto.since) >= auto.dwell;
         if !dwelt || self.auto.evidence.intervals < MIN_INTERVALS {
             return;
         }
         let scores = scores(&auto, &self.auto.evidence);
         let present = self.auto.active.as_ref();
-        let present =
-            scores.iter().find(|(each, _)| Some(each) == present).map_or(f64::MAX, |(_, score)| *score);
+        let present = scores.iter().find(|(each, _)| Some(each) == present).map(|(_, score)| *score);
         let Some((best, score)) = scores.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b)) else { return };
-        if score < present * (1.0 - auto.hysteresis.clamp(0.0, 0.9)) {
+        if present.is_none_or(|present| score < present * (1.0 - auto.hysteresis.clamp(0.0, 0.9))) {
             let Evidence { spread, in_flight, .. } = self.auto.evidence;
+            let before = present.map_or_else(
+                || "where the one before cannot be used".to_owned(),
+                |present| format!("against {present:.2}"),
+            );
             self.auto.reason = format!(
-                "speeds differ by {spread:.2}, {in_flight:.1} requests in flight at each: score {score:.2} against {present:.2}"
+                "speeds differ by {spread:.2}, {in_flight:.1} requests in flight at each: score {score:.2} {before}"
             );
             self.auto.active = Some(best);
             self.auto.since = now;
@@ -157,13 +160,13 @@ impl Tuner {
 
     /// Adds a look to the evidence.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 answers")]
-    fn gather(&mut self, seconds: f64) {
+    fn gather(&mut self, seconds: f64, now: Time) {
         let (mut reporting, mut in_flight, mut renewed) = (0, 0, 0);
         let mut pairs = Vec::new();
         for record in self.records.values_mut() {
             record.auto.look(record.state.seen(), seconds);
             in_flight += record.state.in_flight();
-            reporting += usize::from(record.load_is_reported());
+            reporting += usize::from(record.load_is_reported(now));
             renewed += usize::from(record.auto.renewed);
             pairs.extend(record.auto.before.zip(record.auto.last));
         }
@@ -202,8 +205,8 @@ impl Tuner {
 }
 
 impl super::Record {
-    fn load_is_reported(&self) -> bool {
-        self.state.reported().is_some_and(|reported| reported.utilization.is_some())
+    fn load_is_reported(&self, now: Time) -> bool {
+        self.state.reported(now, WeightedByLoad::default().expiration).utilization.is_some()
     }
 }
 

@@ -47,11 +47,14 @@ enum Stands {
 }
 
 /// An ejection.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Ejected {
-    pub(super) since: Time,
-    pub(super) until: Time,
-    pub(super) reason: EjectionReason,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejected {
+    /// When it began.
+    pub since: Time,
+    /// When it ends, or ended if the endpoint is on probation since.
+    pub until: Time,
+    /// Why.
+    pub reason: EjectionReason,
 }
 
 impl Record {
@@ -207,23 +210,26 @@ impl Tuner {
         found
     }
 
-    /// Whether one more of the backend's endpoints may be ejected: this one, which is not ejected now.
+    /// Whether this endpoint may be ejected beside the backend's others that are out: ejected, or on probation, which may last.
     fn may_eject(&self, backend: &Backend, rules: &Ejection, id: &EndpointId) -> bool {
-        let (mut all, mut ejected, mut others) = (0, 0, 0);
+        let (mut all, mut out, mut serving) = (0, 0, 0);
         for (endpoint, record) in self.members(&backend.endpoints) {
             if endpoint.weight == 0 || endpoint.terminating {
                 continue;
             }
             all += 1;
-            let out = matches!(record.ejection.stands, Stands::Ejected(_));
-            if endpoint.id == *id && out {
-                return false;
+            if endpoint.id == *id {
+                if matches!(record.ejection.stands, Stands::Ejected(_)) {
+                    return false;
+                }
+                continue;
             }
-            ejected += usize::from(out);
-            others += usize::from(!out && endpoint.healthy && endpoint.id != *id);
+            let is_out = record.ejection.stands != Stands::In;
+            out += usize::from(is_out);
+            serving += usize::from(!is_out && endpoint.healthy);
         }
         let most = (all * usize::from(rules.max_percent) / 100).max(1);
-        ejected < most && others > 0
+        out < most && serving > 0
     }
 }
 

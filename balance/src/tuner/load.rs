@@ -44,9 +44,7 @@ impl Tuner {
             if since.judged > 0 {
                 record.load.rates = Some(rates(since, passed));
             }
-            let reported = record.state.reported();
-            let Some(reported) =
-                reported.filter(|each| now.since(each.at) <= self.load.parameters.expiration)
+            let Some(reported) = record.state.reported(now, self.load.parameters.expiration).utilization
             else {
                 record.load.since = None;
                 record.load.weight = None;
@@ -59,9 +57,8 @@ impl Tuner {
             // Errors seen here go with requests seen here only.
             let seen_here = derived.filter(|_| reported.requests_per_second.is_none());
             let eps = reported.errors_per_second.or(seen_here.map(|(_, errors)| errors)).unwrap_or(0.0);
-            let weight = qps.zip(reported.utilization).filter(|_| usable);
-            record.load.weight = weight.and_then(|(qps, utilization)| {
-                let weight = qps / (utilization + eps / qps * self.load.parameters.error_penalty.max(0.0));
+            record.load.weight = qps.filter(|_| usable).and_then(|qps| {
+                let weight = qps / (reported.value + eps / qps * self.load.parameters.error_penalty.max(0.0));
                 (weight.is_finite() && weight > 0.0).then_some(weight)
             });
         }
@@ -75,8 +72,10 @@ impl Tuner {
         factors: &mut HashMap<EndpointId, f64>,
     ) {
         let fresh = |record: &super::Record| {
-            let reported = record.state.reported()?;
-            record.load.weight.filter(|_| now.since(reported.at) <= parameters.expiration)
+            record
+                .load
+                .weight
+                .filter(|_| record.state.reported(now, parameters.expiration).utilization.is_some())
         };
         for backend in &self.spec.backends {
             let members = || self.members(&backend.endpoints);

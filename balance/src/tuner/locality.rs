@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use super::Tuner;
-use crate::{Locality, Time, plan::Member};
+use crate::{
+    Place, Time,
+    plan::{LEVELS, Member},
+};
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Age of a report from which on it is not believed: A58's.
+const EXPIRATION: Duration = Duration::from_secs(180);
 /// Part of its traffic that a level gives away at a look, at most.
 const MAX_STEP: f64 = 0.2;
 /// Part of what it could take that it takes back at a look.
@@ -22,21 +27,19 @@ impl Tuner {
         if self.clocks.locality.over(INTERVAL, now).is_none() {
             return;
         }
-        let mut nearest: Vec<&crate::plan::EndpointSet> = Vec::new();
         for set in &self.plan.sets {
-            if nearest.last().is_none_or(|last| last.backend != set.backend) {
-                nearest.push(set);
-            }
-        }
-        for set in nearest {
-            let Some(utilization) = utilization(locality, &set.members) else {
-                self.kept.remove(&set.backend);
+            let Some(place) = locality.places()[set.level] else { continue };
+            let all_kept = self.kept.entry(set.backend.clone()).or_insert([1.0; LEVELS]);
+            let kept = &mut all_kept[set.level];
+            // What takes nothing is not busy by what it is given, and what it has reported is old.
+            let utilization = (set.share > 0.0).then(|| utilization(place, &set.members, now)).flatten();
+            let Some(utilization) = utilization else {
+                *kept = 1.0;
                 continue;
             };
-            let kept = self.kept.entry(set.backend.clone()).or_insert(1.0);
-            if utilization > locality.spill_at {
-                *kept = (*kept * (locality.spill_at / utilization).max(1.0 - MAX_STEP)).max(0.01);
-            } else if utilization < locality.spill_at * CALM {
+            if utilization > place.spill_at {
+                *kept = (*kept * (place.spill_at / utilization).max(1.0 - MAX_STEP)).max(0.01);
+            } else if utilization < place.spill_at * CALM {
                 *kept = (*kept + BACK).min(1.0);
             }
         }
@@ -45,11 +48,11 @@ impl Tuner {
 
 /// Mean utilization of the endpoints of which one is known.
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-fn utilization(locality: &Locality, members: &[Member]) -> Option<f64> {
+fn utilization(place: &Place, members: &[Member], now: Time) -> Option<f64> {
     let of = |member: &Member| {
-        let reported = member.state.reported().and_then(|reported| reported.utilization);
+        let reported = member.state.reported(now, EXPIRATION).utilization.map(|reported| reported.value);
         let by_capacity = || {
-            let capacity = locality.capacity.filter(|capacity| *capacity > 0.0)?;
+            let capacity = place.capacity.filter(|capacity| *capacity > 0.0)?;
             Some(member.state.in_flight() as f64 / (capacity * f64::from(member.endpoint.weight.max(1))))
         };
         reported.or_else(by_capacity)

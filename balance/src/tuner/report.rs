@@ -1,7 +1,7 @@
 //! What a tuner did, as data for a status page.
 
-use super::{AutoReport, EjectionReason, Tuner, ejection::Ejected};
-use crate::{Absence, Algorithm, EndpointId, Time, plan};
+use super::{AutoReport, Ejected, Tuner};
+use crate::{Absence, Algorithm, EndpointId};
 
 /// A pool as it is balanced now.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,25 +29,18 @@ pub struct EndpointReport {
     pub effective_weight: f64,
     /// Whether it takes requests, and if not, why.
     pub standing: Standing,
+    /// The ejection that is on, or whose probation is. In a panic an endpoint takes requests in spite of it.
+    pub ejection: Option<Ejected>,
 }
 
 /// Whether an endpoint takes requests.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It does.
     InRotation,
     /// It takes one, by which it is judged after an ejection.
     Probation,
-    /// It was ejected.
-    Ejected {
-        /// When.
-        since: Time,
-        /// Until when at least.
-        until: Time,
-        /// Why.
-        reason: EjectionReason,
-    },
-    /// It does not, for another reason.
+    /// It does not.
     Absent(Absence),
 }
 
@@ -55,6 +48,7 @@ impl Tuner {
     /// The pool as it was balanced at the last tick. O(n).
     #[must_use]
     pub fn report(&self) -> TunerReport {
+        let ejection = |id| self.records.get(id).and_then(|record| record.ejection.ejected());
         let mut endpoints = Vec::new();
         for set in &self.plan.sets {
             endpoints.extend(set.members.iter().map(|member| EndpointReport {
@@ -63,6 +57,7 @@ impl Tuner {
                 weight: member.endpoint.weight,
                 effective_weight: member.weight,
                 standing: if member.probation { Standing::Probation } else { Standing::InRotation },
+                ejection: ejection(&member.endpoint.id),
             }));
         }
         endpoints.extend(self.plan.others.iter().map(|other| EndpointReport {
@@ -70,21 +65,12 @@ impl Tuner {
             id: other.endpoint.id.clone(),
             weight: other.endpoint.weight,
             effective_weight: 0.0,
-            standing: self.absence(other),
+            standing: Standing::Absent(other.reason),
+            ejection: ejection(&other.endpoint.id),
         }));
         let panicking = self.plan.sets.iter().filter(|set| set.panic).map(|set| set.backend.clone());
         let mut panicking: Vec<_> = panicking.collect();
         panicking.dedup();
         TunerReport { algorithm: self.plan.algorithm.clone(), auto: self.auto_report(), panicking, endpoints }
-    }
-
-    fn absence(&self, other: &plan::Other) -> Standing {
-        let record = self.records.get(&other.endpoint.id);
-        match record.and_then(|record| record.ejection.ejected()) {
-            Some(Ejected { since, until, reason }) if other.reason == Absence::Ejected => {
-                Standing::Ejected { since, until, reason }
-            }
-            _ => Standing::Absent(other.reason),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use evenkeel_balance::{
-    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, EndpointReport, Guard,
+    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Ejected, Endpoint, EndpointReport, Guard,
     HashFunction, Key, LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash,
     Standing, Status, Table, Time, Tuner, WeightedByLoad, orca::LoadReport,
 };
@@ -160,6 +160,11 @@ impl Pool {
     /// Where an endpoint stands, as the tuner reports it.
     pub(crate) fn standing(&self, id: &str) -> Standing {
         self.reported(id).standing
+    }
+
+    /// The ejection that is on, or whose probation is.
+    pub(crate) fn ejection(&self, id: &str) -> Option<Ejected> {
+        self.reported(id).ejection
     }
 
     pub(crate) fn effective_weight(&self, id: &str) -> f64 {

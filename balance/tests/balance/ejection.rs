@@ -1,13 +1,30 @@
-//! Endpoints that fail are taken out, and come back on trial.
+//! Ejections: who is taken out, for how long, and how an endpoint comes back.
 
 use std::time::Duration;
 
+use crate::common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
-    Algorithm, Backend, Ejection, EjectionReason, Endpoint, PoolSpec, SlowStart, Standing,
+    Absence, Algorithm, Ejected, Ejection, EjectionReason, Endpoint, EndpointReport, PoolSpec, Query,
+    Standing,
 };
 use rand::Rng as _;
 
-use crate::common::{MS, Pool, S, answered, backend, endpoint, equal};
+const MS: Duration = Duration::from_millis(1);
+const S: Duration = Duration::from_secs(1);
+
+fn report(pool: &Pool, id: &str) -> EndpointReport {
+    let mut endpoints = pool.tuner.report().endpoints.into_iter();
+    endpoints.find(|each| each.id.as_str() == id).expect("an endpoint of the pool")
+}
+
+fn standing(pool: &Pool, id: &str) -> Standing {
+    report(pool, id).standing
+}
+
+fn ejected(pool: &Pool, id: &str) -> Ejected {
+    assert_eq!(standing(pool, id), Standing::Absent(Absence::Ejected));
+    report(pool, id).ejection.expect("an ejection")
+}
 
 /// Requests to all endpoints, of which those to `bad` fail.
 fn traffic(pool: &mut Pool, requests: u32, bad: &str) {
@@ -20,28 +37,8 @@ fn traffic(pool: &mut Pool, requests: u32, bad: &str) {
 }
 
 fn ejecting(count: usize) -> Pool {
-    ejecting_by(Ejection { jitter: 0.0, ..Ejection::default() }, equal(count))
-}
-
-fn ejecting_by(rules: Ejection, backends: Vec<Backend>) -> Pool {
-    Pool::of(PoolSpec { ejection: Some(rules), ..PoolSpec::new(Algorithm::RoundRobin, backends) })
-}
-
-/// For how long an endpoint is ejected, and why.
-fn ejected(pool: &Pool, id: &str) -> Option<(Duration, EjectionReason)> {
-    match pool.standing(id) {
-        Standing::Ejected { since, until, reason } => Some((until.since(since), reason)),
-        _ => None,
-    }
-}
-
-/// From its ejection through its probation back into rotation.
-fn lets_in(pool: &mut Pool, id: &str) {
-    let (time, _) = ejected(pool, id).expect("an ejection");
-    pool.tick(time);
-    pool.answers(id, &[200]);
-    pool.tick(MS);
-    assert_eq!(pool.standing(id), Standing::InRotation);
+    let ejection = Ejection { jitter: 0.0, ..Ejection::default() };
+    Pool::of(PoolSpec { ejection: Some(ejection), ..PoolSpec::new(Algorithm::RoundRobin, equal(count)) })
 }
 
 #[test]
@@ -52,11 +49,10 @@ fn five_errors_in_a_row_eject_and_probation_lets_back_in() {
     traffic(&mut pool, 10, "e3");
     assert!(pool.state.is_urgent());
     assert!(pool.tick(MS));
-    let Standing::Ejected { reason, .. } = pool.standing("e3") else { panic!("not ejected") };
-    assert_eq!(reason, EjectionReason::ConsecutiveGatewayErrors);
+    assert_eq!(ejected(&pool, "e3").reason, EjectionReason::ConsecutiveGatewayErrors);
     assert!(!pool.counts(100).contains_key("e3"));
     pool.tick(30 * S);
-    assert_eq!(pool.standing("e3"), Standing::Probation);
+    assert_eq!(standing(&pool, "e3"), Standing::Probation);
     let guards = pool.guards(100);
     assert_eq!(pool.in_flight("e3"), 1, "one request by which it is judged");
     drop(guards);
@@ -65,12 +61,12 @@ fn five_errors_in_a_row_eject_and_probation_lets_back_in() {
     drop(guards);
     traffic(&mut pool, 100, "e3");
     pool.tick(MS);
-    let Standing::Ejected { since, until, reason } = pool.standing("e3") else { panic!("not ejected again") };
+    let Ejected { since, until, reason } = ejected(&pool, "e3");
     assert_eq!((reason, until.since(since)), (EjectionReason::Probation, 60 * S));
     pool.tick(60 * S);
     traffic(&mut pool, 100, "none");
     pool.tick(MS);
-    assert_eq!(pool.standing("e3"), Standing::InRotation);
+    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
 }
 
 #[test]
@@ -80,12 +76,12 @@ fn never_more_than_a_tenth_and_never_the_last() {
     pool.tick(MS);
     traffic(&mut pool, 40, "e1");
     pool.tick(MS);
-    assert!(matches!(pool.standing("e0"), Standing::Ejected { .. }));
-    assert_eq!(pool.standing("e1"), Standing::InRotation);
+    assert_eq!(standing(&pool, "e0"), Standing::Absent(Absence::Ejected));
+    assert_eq!(standing(&pool, "e1"), Standing::InRotation);
     let mut alone = ejecting(1);
     traffic(&mut alone, 40, "e0");
     alone.tick(MS);
-    assert_eq!(alone.standing("e0"), Standing::InRotation);
+    assert_eq!(standing(&alone, "e0"), Standing::InRotation);
 }
 
 #[test]
@@ -96,7 +92,7 @@ fn a_passed_check_ends_an_ejection() {
     assert!(pool.tuner.check_passed(&"e3".into(), pool.now));
     assert!(!pool.tuner.check_passed(&"e4".into(), pool.now));
     pool.tick(MS);
-    assert_eq!(pool.standing("e3"), Standing::InRotation);
+    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
 }
 
 #[test]
@@ -115,10 +111,9 @@ fn rates_eject_at_the_interval() {
             pick.guard.set_outcome(answered(status, now, MS));
         }
         pool.tick(9 * S);
-        assert_eq!(pool.standing("e3"), Standing::InRotation, "the interval is not over");
+        assert_eq!(standing(&pool, "e3"), Standing::InRotation, "the interval is not over");
         pool.tick(S);
-        let Standing::Ejected { reason, .. } = pool.standing("e3") else { panic!("not ejected") };
-        assert_eq!(reason, expect);
+        assert_eq!(ejected(&pool, "e3").reason, expect);
     }
     let rules = Ejection {
         consecutive_5xx: None,
@@ -131,112 +126,104 @@ fn rates_eject_at_the_interval() {
     pool.tick(Duration::ZERO);
     traffic(&mut pool, 600, "e3");
     pool.tick(10 * S);
-    let Standing::Ejected { reason, .. } = pool.standing("e3") else { panic!("not ejected") };
-    assert_eq!(reason, EjectionReason::FailurePercentage);
+    assert_eq!(ejected(&pool, "e3").reason, EjectionReason::FailurePercentage);
 }
 
 #[test]
-fn errors_count_in_a_row_and_by_kind() {
-    use EjectionReason::{Consecutive5xx, ConsecutiveGatewayErrors};
-    for (statuses, expect) in [
-        (&[500; 4][..], None),
-        (&[500; 5], Some(Consecutive5xx)),
-        (&[503; 5], Some(ConsecutiveGatewayErrors)),
-        (&[503, 503, 500, 503, 503], Some(Consecutive5xx)),
-        (&[500, 500, 500, 500, 200, 500], None),
-        (&[503, 503, 503, 503, 404, 503], None),
-        (&[429; 9], None),
-    ] {
-        let mut pool = ejecting(10);
-        pool.answers("e3", statuses);
-        pool.tick(MS);
-        assert_eq!(ejected(&pool, "e3"), expect.map(|reason| (30 * S, reason)), "{statuses:?}");
-    }
-}
-
-#[test]
-fn every_ejection_takes_longer_and_every_calm_interval_takes_one_back() {
+fn who_is_on_probation_counts_as_out() {
     let mut pool = ejecting(10);
-    pool.tick(Duration::ZERO);
-    for times in 1..=12 {
-        pool.answers("e3", &[503; 5]);
-        pool.tick(MS);
-        let time = S * (30 * times).min(300);
-        assert_eq!(ejected(&pool, "e3").map(|(time, _)| time), Some(time), "{times}");
-        lets_in(&mut pool, "e3");
-    }
-    // Of twelve, the interval in which it came back takes none.
-    for _ in 0..9 {
-        pool.tick(10 * S);
-    }
-    pool.answers("e3", &[503; 5]);
+    traffic(&mut pool, 60, "e3");
     pool.tick(MS);
-    assert_eq!(ejected(&pool, "e3").map(|(time, _)| time), Some(30 * 4 * S));
-}
-
-#[test]
-fn chance_makes_a_time_longer_by_a_tenth_at_most() {
-    let mut times = Vec::new();
-    let mut pool = ejecting_by(Ejection { max_percent: 100, ..Ejection::default() }, equal(21));
-    for number in 0..20 {
-        pool.answers(&format!("e{number}"), &[503; 5]);
-    }
+    pool.tick(30 * S);
+    assert_eq!(standing(&pool, "e3"), Standing::Probation);
+    let trial = pool.guards(20);
+    traffic(&mut pool, 60, "e5");
     pool.tick(MS);
-    for number in 0..20 {
-        let (time, _) = ejected(&pool, &format!("e{number}")).expect("an ejection");
-        assert!((30 * S..33 * S).contains(&time), "{time:?}");
-        times.push(time);
-    }
-    times.sort();
-    assert!(times[0] < 31 * S && times[19] > 32 * S, "{times:?}");
+    assert_eq!(standing(&pool, "e5"), Standing::InRotation, "one in ten is out already");
+    drop(trial);
+    traffic(&mut pool, 10, "none");
+    pool.tick(MS);
+    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    traffic(&mut pool, 60, "e5");
+    pool.tick(MS);
+    assert_eq!(ejected(&pool, "e5").reason, EjectionReason::ConsecutiveGatewayErrors);
 }
 
 #[test]
-fn so_many_per_cent_at_a_time() {
-    let mut pool = ejecting(39);
-    for id in ["e1", "e2", "e3", "e4"] {
-        pool.answers(id, &[503; 5]);
-        pool.tick(MS);
-    }
-    let out = ["e1", "e2", "e3", "e4"].map(|id| ejected(&pool, id).is_some());
-    assert_eq!(out, [true, true, true, false], "three are a tenth");
-}
-
-#[test]
-fn never_the_last_that_can_serve() {
-    let rules = Ejection { max_percent: 100, ..Ejection::default() };
-    let others = [
-        vec![],
-        vec![endpoint("drains", 0)],
-        vec![Endpoint { healthy: false, ..endpoint("sick", 1) }],
-        vec![Endpoint { terminating: true, ..endpoint("ends", 1) }],
-    ];
-    for others in others {
-        let endpoints = [endpoint("a", 1), endpoint("b", 1)].into_iter().chain(others).collect();
-        let mut pool = ejecting_by(rules, vec![backend("b", 1, endpoints)]);
-        pool.answers("a", &[503; 5]);
-        pool.answers("b", &[503; 5]);
-        pool.tick(MS);
-        let out = ["a", "b"].map(|id| ejected(&pool, id).is_some());
-        assert_eq!(out, [true, false]);
-    }
-}
-
-#[test]
-fn who_comes_back_starts_slowly() {
-    for checked in [false, true] {
-        let slow_start = Some(SlowStart::default());
+fn a_trial_is_judged_when_the_answer_begins() {
+    for (status, expect) in [(200, Standing::InRotation), (503, Standing::Absent(Absence::Ejected))] {
         let mut pool = ejecting(10);
-        pool.set(PoolSpec { slow_start, ..pool.tuner.spec().clone() });
-        pool.answers("e3", &[503; 5]);
+        traffic(&mut pool, 60, "e3");
         pool.tick(MS);
-        if checked {
-            pool.tuner.check_passed(&"e3".into(), pool.now);
-        } else {
-            lets_in(&mut pool, "e3");
+        pool.tick(30 * S);
+        let now = pool.now;
+        let mut open = Vec::new();
+        for number in 0..20_u32 {
+            let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+            if pick.endpoint.id.as_str() == "e3" {
+                pick.guard.answered(status);
+            }
+            open.push(pick.guard);
         }
-        pool.tick(15 * S);
-        assert!((pool.effective_weight("e3") - 0.5).abs() < 0.02, "{}", pool.effective_weight("e3"));
-        assert!((pool.effective_weight("e4") - 1.0).abs() < 1e-9);
+        pool.tick(MS);
+        assert_eq!(standing(&pool, "e3"), expect, "though its answer has not ended");
+        for mut guard in open {
+            guard.set_outcome(answered(200, now, MS));
+        }
+        pool.tick(MS);
+        assert_eq!(standing(&pool, "e3"), expect);
     }
+}
+
+#[test]
+fn an_ejection_outlasts_a_panic() {
+    let spec = |panic_threshold, sick: bool| {
+        let endpoint = |index: u32| Endpoint {
+            healthy: !sick || index.is_multiple_of(2),
+            ..endpoint(&format!("e{index}"), 1)
+        };
+        let ejection = Some(Ejection { jitter: 0.0, ..Ejection::default() });
+        let backends = vec![backend("b", 1, (0..10).map(endpoint).collect())];
+        PoolSpec { ejection, panic_threshold, ..PoolSpec::new(Algorithm::RoundRobin, backends) }
+    };
+    let mut pool = Pool::of(spec(50, false));
+    traffic(&mut pool, 60, "e4");
+    pool.tick(MS);
+    let ejection = ejected(&pool, "e4");
+    pool.set(spec(50, true));
+    let in_panic = report(&pool, "e4");
+    assert_eq!((in_panic.standing, in_panic.ejection), (Standing::InRotation, Some(ejection)));
+    assert_eq!(pool.tuner.report().panicking, ["b"]);
+    pool.set(spec(50, false));
+    assert_eq!(ejected(&pool, "e4"), ejection);
+}
+
+#[test]
+fn sessions_leave_an_endpoint_that_drains_and_is_ejected() {
+    let spec = |weight| {
+        let endpoints =
+            (0..10).map(|index| endpoint(&format!("e{index}"), if index == 3 { weight } else { 1 }));
+        let ejection = Some(Ejection { jitter: 0.0, ..Ejection::default() });
+        let backends = vec![backend("b", 1, endpoints.collect())];
+        PoolSpec { ejection, ..PoolSpec::new(Algorithm::RoundRobin, backends) }
+    };
+    let session = |pool: &mut Pool| {
+        let query = Query { affinity: Some("e3"), ..Query::at(pool.now, 0) };
+        pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint").endpoint.id.to_string()
+    };
+    let mut pool = Pool::of(spec(1));
+    pool.set(spec(0));
+    assert_eq!(session(&mut pool), "e3", "it drains, and works");
+    pool.set(spec(1));
+    traffic(&mut pool, 60, "e3");
+    pool.tick(MS);
+    pool.set(spec(0));
+    assert_eq!(ejected(&pool, "e3").reason, EjectionReason::ConsecutiveGatewayErrors);
+    assert_ne!(session(&mut pool), "e3");
+    pool.tick(30 * S);
+    let query = Query { affinity: Some("e3"), ..Query::at(pool.now, 0) };
+    let first = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
+    let second = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
+    assert_eq!(first.endpoint.id.as_str(), "e3", "the one by which it is judged");
+    assert_ne!(second.endpoint.id.as_str(), "e3");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::{Algorithm, Endpoint, Locality, PoolSpec, orca::LoadReport};
+use evenkeel_balance::{Algorithm, Endpoint, Locality, Place, PoolSpec, orca::LoadReport};
 
 use crate::common::{Pool, S, backend, endpoint};
 
@@ -14,12 +14,8 @@ fn the_own_zone_first_and_what_it_cannot_take_elsewhere() {
         healthy,
         ..endpoint(name, 1)
     };
-    let locality = Some(Locality {
-        zone: Some("a1".into()),
-        region: Some("a".into()),
-        capacity: Some(2.0),
-        ..Locality::default()
-    });
+    let place = |name: &str| Some(Place { capacity: Some(2.0), ..Place::new(name) });
+    let locality = Some(Locality { zone: place("a1"), region: place("a") });
     let spec = |healthy| PoolSpec {
         locality: locality.clone(),
         ..PoolSpec::new(
@@ -59,7 +55,7 @@ fn the_own_zone_first_and_what_it_cannot_take_elsewhere() {
 #[test]
 fn a_level_gives_away_what_is_too_much_and_takes_it_back_when_it_is_calm() {
     let in_zone = |name: &str, zone: &str| Endpoint { zone: Some(zone.into()), ..endpoint(name, 1) };
-    let locality = Some(Locality { zone: Some("here".into()), spill_at: 0.8, ..Locality::default() });
+    let locality = Some(Locality { zone: Some(Place::new("here")), region: None });
     let endpoints = vec![in_zone("near", "here"), in_zone("far", "there")];
     let spec = PoolSpec::new(Algorithm::Random, vec![backend("b", 1, endpoints)]);
     let mut pool = Pool::of(PoolSpec { locality, ..spec });
@@ -102,8 +98,7 @@ fn a_level_takes_what_its_healthy_part_can_and_the_last_what_is_left() {
                 ..endpoint(&format!("{level}-{number}"), 1)
             }));
         }
-        let locality =
-            Some(Locality { zone: Some("a1".into()), region: Some("a".into()), ..Locality::default() });
+        let locality = Some(Locality { zone: Some(Place::new("a1")), region: Some(Place::new("a")) });
         let spec = PoolSpec::new(Algorithm::Random, vec![backend("b", 1, endpoints)]);
         let counts = Pool::of(PoolSpec { locality, ..spec }).counts(1000);
         let of = |level: usize| {

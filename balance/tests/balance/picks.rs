@@ -1,14 +1,16 @@
 //! What every pick keeps to, whatever the algorithm, and what each algorithm promises.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::common::{Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, Guard, Outcome, PoolSpec, PoolState, Query, SourceIpHash, Status,
-    Time,
+    Algorithm, Backend, Balancer, ConsistentHash, Endpoint, Guard, HashFunction, Outcome, PoolSpec,
+    PoolState, Query, SourceIpHash, Status, Table, Time,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::SmallRng};
+
+const MS: Duration = Duration::from_millis(1);
 
 fn client(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
@@ -253,4 +255,83 @@ fn threads_together_keep_to_the_limit() {
         }
     });
     assert_eq!(pool.state.in_flight(), 0);
+}
+
+#[test]
+fn a_retry_leaves_the_turns_to_the_others() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::LeastRequest { choices: 16 }] {
+        for backends in
+            [equal(2), vec![backend("a", 1, equal(2).remove(0).endpoints), backend("c", 1, vec![])]]
+        {
+            let mut pool = Pool::new(algorithm.clone(), backends);
+            let mut failed = 0;
+            for number in 0..1000_u32 {
+                let first = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+                let (index, fails) = (first.index, first.endpoint.id.as_str() == "e0");
+                drop(first);
+                if fails {
+                    failed += 1;
+                    let again = pool.pick(number.to_be_bytes().into(), &[index]).expect("another");
+                    assert_eq!(again.endpoint.id.as_str(), "e1");
+                }
+            }
+            assert_eq!(failed, 500, "{algorithm:?}: each second first attempt");
+        }
+    }
+}
+
+#[test]
+fn requests_that_name_another_algorithm_have_turns_of_their_own() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
+    let other = pool.tuner.balancer_with(&Algorithm::LeastRequest { choices: 2 }, pool.now);
+    let mut counts = BTreeMap::new();
+    for number in 0..100_u32 {
+        drop(other.pick(&Query::at(pool.now, 0), &mut pool.rng));
+        let pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+        *counts.entry(pick.endpoint.id.to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [50, 50]);
+}
+
+#[test]
+fn the_load_of_one_backend_bounds_no_other() {
+    let parameters = ConsistentHash {
+        table: Table::default(),
+        function: HashFunction::XxHash64,
+        bounded_load: Some(1.25),
+    };
+    let named = |letter: char| {
+        let endpoints = (0..10).map(|index| endpoint(&format!("{letter}{index}"), 1));
+        backend(&letter.to_string(), 1, endpoints.collect())
+    };
+    let mut pool = Pool::new(Algorithm::ConsistentHash(parameters), vec![named('f'), named('s')]);
+    // Requests stay in flight at the slow backend alone.
+    let mut open = std::collections::VecDeque::new();
+    for number in 0..2000_u32 {
+        let of_slow = |pool: &Pool| (0..10).map(|index| pool.in_flight(&format!("s{index}"))).sum::<u64>();
+        let total = of_slow(&pool);
+        let pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+        if pick.backend == "s" {
+            let id = pick.endpoint.id.clone();
+            open.push_back(pick.guard);
+            let most = (5 * (total + 1)).div_ceil(40);
+            assert!(pool.in_flight(id.as_str()) <= most, "{id}: {total} in flight");
+        }
+        if open.len() > 100 {
+            open.pop_front();
+        }
+    }
+    let mut homes = || (0..200_u32).map(|number| pool.request(number, 200, MS)).collect::<Vec<_>>();
+    let beside_load = homes();
+    open.clear();
+    let at_rest = homes();
+    let fast = |homes: &[Option<String>]| {
+        homes.iter().filter(|home| home.as_ref().is_some_and(|id| id.starts_with('f'))).count()
+    };
+    assert!(fast(&at_rest) > 60);
+    let moved = beside_load
+        .iter()
+        .zip(&at_rest)
+        .filter(|(a, b)| a != b && b.as_ref().is_some_and(|home| home.starts_with('f')));
+    assert_eq!(moved.count(), 0, "keys leave a backend that has nothing to do");
 }

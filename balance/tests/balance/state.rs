@@ -1,6 +1,6 @@
 //! What is learned of how requests end, and counted while they have not.
 
-use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, Query};
+use evenkeel_balance::{Algorithm, Ejection, LeastResponseTime, Outcome, PoolSpec, Query};
 
 use crate::common::{MS, Pool, S, answered, equal};
 
@@ -25,10 +25,13 @@ fn an_error_counts_as_its_penalty_or_as_long_as_it_asks_for() {
 
 #[test]
 fn what_may_eject_is_urgent_until_the_next_tick() {
-    for (status, expect) in [(200, false), (404, false), (429, false), (500, true), (503, true)] {
-        let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
-        pool.answers("e0", &[status]);
-        assert_eq!(pool.state.is_urgent(), expect, "{status}");
+    for (status, count, expect) in
+        [(200, 9, false), (404, 9, false), (429, 9, false), (500, 4, false), (500, 5, true)]
+    {
+        let spec = PoolSpec::new(Algorithm::RoundRobin, equal(2));
+        let mut pool = Pool::of(PoolSpec { ejection: Some(Ejection::default()), ..spec });
+        pool.answers("e0", &vec![status; count]);
+        assert_eq!(pool.state.is_urgent(), expect, "{count} of {status}");
         pool.tick(MS);
         assert!(!pool.state.is_urgent());
     }

@@ -214,6 +214,7 @@ impl Core {
                 document.proxy_zones = proxy_zones(&self.fleet, good);
                 (document.backends, state.resolution) =
                     compile::compile_endpoints(&self.index, &self.mode, name, good, &own);
+                document.zone_regions = zone_regions(&self.index, good, document);
                 state.text = text(document);
             }
         }
@@ -226,6 +227,7 @@ impl Core {
             let mut compiled = compile::compile(&self.index, &self.mode, name, good, listeners, own);
             compiled.document.proxies = sharers(&self.fleet, good);
             compiled.document.proxy_zones = proxy_zones(&self.fleet, good);
+            compiled.document.zone_regions = zone_regions(&self.index, good, &compiled.document);
             (compiled, conflicts)
         });
         let adopted = self.adopted.get(&state.uid).cloned();
@@ -316,6 +318,18 @@ fn proxy_zones(fleet: &Fleet, good: &Good) -> BTreeMap<String, String> {
     let members =
         fleet.members().map(|member| &member.proxy).filter(|proxy| Some(proxy.class.as_str()) == class);
     members.filter_map(|proxy| Some((proxy.name.clone(), proxy.zone.clone()?))).collect()
+}
+
+/// Regions of the zones that the document names; nothing where nothing depends on that. Of no other zone, so that only what concerns
+/// the pool changes its document.
+fn zone_regions(index: &Index, good: &Good, document: &PoolDocument) -> BTreeMap<String, String> {
+    if good.spec.locality.as_ref().is_none_or(|locality| locality.region.is_none()) {
+        return BTreeMap::new();
+    }
+    let endpoints = document.backends.values().flat_map(|backend| backend.endpoints.values());
+    let zones = endpoints.filter_map(|endpoint| endpoint.zone.as_ref()).chain(document.proxy_zones.values());
+    let zones: BTreeSet<_> = zones.collect();
+    zones.into_iter().filter_map(|zone| Some((zone.clone(), index.region(zone)?.to_owned()))).collect()
 }
 
 /// The version that serves, and what is wrong with the object as it is.

@@ -8,7 +8,7 @@ use evenkeel_api::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Pod as KubernetesPod, PodCondition, Service as KubernetesService},
+        core::v1::{Namespace, Node, Pod as KubernetesPod, PodCondition, Service as KubernetesService},
         discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -18,11 +18,15 @@ use serde::Deserialize;
 
 use super::stored::Stored;
 use crate::event::{
-    ClassSeen, ObjectName, PodFacts, PodReference, Pool, Service, ServicePort, Slice, SliceEndpoint,
+    ClassSeen, NodePlace, ObjectName, PodFacts, PodReference, Pool, Service, ServicePort, Slice,
+    SliceEndpoint,
 };
 
 /// Prefix of labels and annotations of ours.
 const OWN_PREFIX: &str = "evenkeel.dev/";
+/// Labels of nodes that say where they are.
+const ZONE: &str = "topology.kubernetes.io/zone";
+const REGION: &str = "topology.kubernetes.io/region";
 
 /// Namespace and name; `None` for what no API server sends.
 pub(crate) fn object_name(meta: &ObjectMeta) -> Option<ObjectName> {
@@ -51,6 +55,13 @@ pub(crate) fn class(object: &Stored<ProxyClass>) -> ClassSeen {
 
 pub(crate) fn namespace_labels(object: PartialObjectMeta<Namespace>) -> BTreeMap<String, String> {
     object.metadata.labels.unwrap_or_default()
+}
+
+/// Where a node says that it is: both, or nothing.
+pub(crate) fn node_place(object: PartialObjectMeta<Node>) -> Option<NodePlace> {
+    let mut labels = object.metadata.labels?;
+    let mut taken = |label: &str| labels.remove(label).filter(|value| !value.is_empty());
+    Some(NodePlace { zone: taken(ZONE)?, region: taken(REGION)? })
 }
 
 /// A pod, of which only what is used is read.

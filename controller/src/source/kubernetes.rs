@@ -1,7 +1,7 @@
 //! Watches a cluster. One watch for each kind, none shared, each with a back-off of its own.
 //!
 //! Both the endpoints of pools and the proxies come from one watch of EndpointSlices, so that they never contradict each
-//! other. Nodes are not watched: a slice tells the node of an endpoint.
+//! other. Of nodes only the metadata is asked for, since a slice tells the node and the zone of an endpoint, but not its region.
 
 use std::{
     fmt::Debug,
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 pub use super::proxies::{CONFIG_PORT, CONFIG_PORT_NAME};
-use super::reduce::{Classes, Each, Namespaces, Pods, Pools, Reduce, Services, Slices};
+use super::reduce::{Classes, Each, Namespaces, Nodes, Pods, Pools, Reduce, Services, Slices};
 use crate::{event::Event, metrics::SourceMetrics};
 
 /// Seconds after which the API server ends a watch, which is then resumed. A connection that died in silence is noticed
@@ -36,12 +36,13 @@ pub async fn run(client: Client, namespace: String, events: mpsc::Sender<Event>,
         () = source.watch("services", Each::<Services>::default()) => {}
         () = source.watch("namespaces", Each::<Namespaces>::default()) => {}
         () = source.watch("pods", Pods::default()) => {}
+        () = source.watch("nodes", Nodes::default()) => {}
         () = source.watch("endpointslices", Slices::new(namespace)) => {}
     }
 }
 
 /// How many watches [`run`] starts.
-const WATCHES: usize = 6;
+const WATCHES: usize = 7;
 
 struct Source {
     client: Client,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use evenkeel_api::object::{BalancerPool, ProxyClass};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{Namespace, Node, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -18,7 +18,7 @@ use super::{
     stored::Stored,
 };
 use crate::{
-    event::{Event, ObjectName, PodFacts, Relist},
+    event::{Event, NodePlace, ObjectName, PodFacts, Relist},
     published::Proxy,
 };
 
@@ -247,48 +247,111 @@ impl Reduce for Slices {
     }
 }
 
-/// Pods, told only where what is known of them changes.
-#[derive(Default)]
-pub(crate) struct Pods {
-    known: HashMap<String, PodFacts>,
-    list: HashMap<String, PodFacts>,
+/// A kind of which much is said and little is used.
+pub(crate) trait Facts: Send + 'static {
+    type Object;
+    /// The default if there is nothing to know.
+    type Known: Default + Clone + PartialEq + Send;
+
+    /// The key of an object, and what is known of it.
+    fn of(object: Self::Object) -> Option<(String, Self::Known)>;
+    fn event(key: String, known: Self::Known) -> Event;
+    fn relist(keys: Vec<String>) -> Relist;
 }
 
-impl Pods {
-    fn set(&mut self, uid: String, facts: PodFacts) -> Vec<Event> {
-        let known = match facts == PodFacts::default() {
-            true => self.known.remove(&uid),
-            false => self.known.insert(uid.clone(), facts.clone()),
-        };
-        if known.unwrap_or_default() == facts { Vec::new() } else { vec![Event::Pod(uid, facts)] }
+/// Reduces [`Facts`]: told only where what is known of an object changes.
+pub(crate) struct Changes<F: Facts> {
+    known: HashMap<String, F::Known>,
+    list: HashMap<String, F::Known>,
+}
+
+impl<F: Facts> Default for Changes<F> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), list: HashMap::new() }
     }
 }
 
-impl Reduce for Pods {
-    type Object = SeenPod;
+impl<F: Facts> Changes<F> {
+    fn set(&mut self, key: String, now: F::Known) -> Vec<Event> {
+        let known = match now == F::Known::default() {
+            true => self.known.remove(&key),
+            false => self.known.insert(key.clone(), now.clone()),
+        };
+        if known.unwrap_or_default() == now { Vec::new() } else { vec![F::event(key, now)] }
+    }
+}
+
+impl<F: Facts> Reduce for Changes<F> {
+    type Object = F::Object;
 
     fn reduce(&mut self, watched: Watched<Self::Object>) -> Vec<Event> {
         match watched {
-            Apply(pod) => convert::pod(pod).map_or_else(Vec::new, |(uid, facts)| self.set(uid, facts)),
-            Delete(pod) => {
-                convert::pod(pod).map_or_else(Vec::new, |(uid, _)| self.set(uid, PodFacts::default()))
+            Apply(object) => F::of(object).map_or_else(Vec::new, |(key, known)| self.set(key, known)),
+            Delete(object) => {
+                F::of(object).map_or_else(Vec::new, |(key, _)| self.set(key, F::Known::default()))
             }
             Init => {
                 self.list.clear();
                 Vec::new()
             }
-            InitApply(pod) => {
-                self.list.extend(convert::pod(pod).filter(|(_, facts)| *facts != PodFacts::default()));
+            InitApply(object) => {
+                self.list.extend(F::of(object).filter(|(_, known)| *known != F::Known::default()));
                 Vec::new()
             }
             InitDone => {
                 self.known = std::mem::take(&mut self.list);
-                let mut events: Vec<_> =
-                    self.known.iter().map(|(uid, facts)| Event::Pod(uid.clone(), facts.clone())).collect();
-                events.push(Event::Relisted(Relist::Pods(self.known.keys().cloned().collect())));
+                let told = self.known.iter().map(|(key, known)| F::event(key.clone(), known.clone()));
+                let mut events: Vec<_> = told.collect();
+                events.push(Event::Relisted(F::relist(self.known.keys().cloned().collect())));
                 events
             }
         }
+    }
+}
+
+/// Pods, by UID.
+pub(crate) struct PodsByUid;
+
+/// Reduces pods.
+pub(crate) type Pods = Changes<PodsByUid>;
+
+impl Facts for PodsByUid {
+    type Object = SeenPod;
+    type Known = PodFacts;
+
+    fn of(pod: SeenPod) -> Option<(String, PodFacts)> {
+        convert::pod(pod)
+    }
+
+    fn event(uid: String, facts: PodFacts) -> Event {
+        Event::Pod(uid, facts)
+    }
+
+    fn relist(uids: Vec<String>) -> Relist {
+        Relist::Pods(uids)
+    }
+}
+
+/// Nodes, by name. Their objects change all the time, and where they are hardly ever.
+pub(crate) struct NodesByName;
+
+/// Reduces nodes.
+pub(crate) type Nodes = Changes<NodesByName>;
+
+impl Facts for NodesByName {
+    type Object = PartialObjectMeta<Node>;
+    type Known = Option<NodePlace>;
+
+    fn of(node: Self::Object) -> Option<(String, Self::Known)> {
+        Some((node.metadata.name.clone()?, convert::node_place(node)))
+    }
+
+    fn event(name: String, place: Self::Known) -> Event {
+        Event::Node(name, place)
+    }
+
+    fn relist(names: Vec<String>) -> Relist {
+        Relist::Nodes(names)
     }
 }
 

@@ -1,23 +1,18 @@
 //! One check of one endpoint, over a connection of its own.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_api::object::{ActiveHealthCheck, ActiveHealthCheckType, HttpHealthCheck};
-use http::{
-    HeaderValue, Request, StatusCode, Uri,
-    header::{CONNECTION, HOST, USER_AGENT},
-};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tokio::{net::TcpStream, time};
 
 use super::Plan;
-use crate::limits;
+use crate::{ask, limits};
 
 const AGENT: HeaderValue = HeaderValue::from_static("evenkeel-health-check");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Why a check failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +38,7 @@ pub(super) async fn probe(plan: &Plan) -> Result<(), CheckError> {
         let stream = TcpStream::connect(address).await.map_err(CheckError::Connect)?;
         match &plan.check {
             Some(ActiveHealthCheck { type_: ActiveHealthCheckType::Http, http, .. }) => {
-                ask(stream, address, &http.clone().unwrap_or_default()).await
+                ask_http(stream, address, &http.clone().unwrap_or_default()).await
             }
             _ => Ok(()),
         }
@@ -52,16 +47,9 @@ pub(super) async fn probe(plan: &Plan) -> Result<(), CheckError> {
     time::timeout(timeout, checked).await.unwrap_or(Err(CheckError::Timeout(timeout)))
 }
 
-async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpHealthCheck) -> Result<(), CheckError> {
-    let uri: Uri = check.path.parse().map_err(http::Error::from)?;
-    let request = Request::get(uri)
-        .header(HOST, address.to_string())
-        .header(USER_AGENT, AGENT)
-        .header(CONNECTION, CLOSE)
-        .body(Empty::<Bytes>::new())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
+async fn ask_http(stream: TcpStream, address: SocketAddr, check: &HttpHealthCheck) -> Result<(), CheckError> {
+    let question = ask::get(&check.path, address, AGENT)?;
+    ask::ask(stream, question, async |response: Response<Incoming>| {
         let status = response.status().as_u16();
         if !check.expected_statuses.iter().any(|range| takes(range, status)) {
             return Err(CheckError::Status(response.status()));
@@ -75,8 +63,8 @@ async fn ask(stream: TcpStream, address: SocketAddr, check: &HttpHealthCheck) ->
             }
         }
         Ok(())
-    };
-    beside(exchange, connection).await
+    })
+    .await
 }
 
 /// Whether `200` or `200-299` takes a status. The schema lets nothing else through.
@@ -84,16 +72,4 @@ fn takes(range: &str, status: u16) -> bool {
     let (from, to) = range.split_once('-').unwrap_or((range, range));
     let bound = |text: &str| text.parse::<u16>().ok();
     bound(from).zip(bound(to)).is_some_and(|(from, to)| (from..=to).contains(&status))
-}
-
-/// The result of `exchange`, while `connection` is driven in the same task, and ends with it.
-async fn beside<T>(exchange: impl Future<Output = T>, connection: impl Future) -> T {
-    let mut exchange = std::pin::pin!(exchange);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        biased;
-        result = &mut exchange => return result,
-        _ = &mut connection => {}
-    }
-    exchange.await
 }

@@ -65,6 +65,13 @@ pub(super) fn of_pools(
         tallied("evenkeel_load_probes_total", "result", "Probes of load for Prequal.", pools, |of| {
             of.probes.all()
         }),
+        tallied(
+            "evenkeel_usage_pages_total",
+            "result",
+            "Prometheus pages of endpoints that were read for Adaptive, by what became of them.",
+            pools,
+            |of| of.usage_pages.all(),
+        ),
         tallied("evenkeel_load_reports_total", "reason", "Reports of load by endpoints.", pools, |of| {
             of.load_reports.all()
         }),

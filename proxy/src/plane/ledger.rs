@@ -20,6 +20,7 @@ use crate::{
     listener::Door,
     request::route::Entrance,
     snapshot::{Pool, Snapshot},
+    usage::Pages,
     worker::{Shared, Worker},
 };
 
@@ -27,6 +28,7 @@ use crate::{
 pub(super) struct Ledger {
     shared: Arc<Shared>,
     checks: Arc<Checks>,
+    pages: Arc<Pages>,
     workers: Vec<Arc<Worker>>,
     address: IpAddr,
     shared_port: SharedPort,
@@ -51,7 +53,9 @@ impl Ledger {
         shared_port: SharedPort,
     ) -> io::Result<Self> {
         let (pools, doors) = (BTreeMap::new(), BTreeMap::new());
-        let mut ledger = Self { shared, checks, workers, address, shared_port, pools, doors, closed: false };
+        let pages = Arc::new(Pages::new(checks.runtime.clone()));
+        let mut ledger =
+            Self { shared, checks, pages, workers, address, shared_port, pools, doors, closed: false };
         if let SharedPort::Always(port) = shared_port {
             ledger.bind(port, Entrance::Shared)?;
             ledger.open();
@@ -199,7 +203,7 @@ impl Ledger {
                 .pools
                 .entry(uid.clone())
                 .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), &shared));
-            if pool.update(Arc::clone(document), origin, &self.checks) {
+            if pool.update(Arc::clone(document), origin, &self.checks, &self.pages) {
                 changed.insert(uid.clone());
             }
         }

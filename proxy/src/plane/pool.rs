@@ -1,5 +1,9 @@
 //! A pool as the mutator keeps it: its document, and what was learned of it, which outlives every version.
 
+mod endpoint;
+mod overrides;
+mod place;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -8,23 +12,24 @@ use std::{
 
 use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
-    object::{self, AdaptiveSignal, AlgorithmOverride, AlgorithmType, PrequalSignals},
+    object::AlgorithmType,
 };
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, Locality, PoolSpec, PoolState, Standing, Time, Tuner,
-    TunerReport,
+    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
 };
 
+use self::endpoint::EndpointEntry;
 use super::{Origin, report};
 use crate::{
     clock,
-    health::{self, Checker, Checks, EndpointHealth, Plan, Subject},
+    health::{self, Checks, EndpointHealth, Plan, Subject},
     limits,
-    metrics::{EndpointMetrics, PoolMetrics},
+    metrics::PoolMetrics,
     request::{
         affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
     },
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
+    usage::{self, Pages},
 };
 
 #[derive(Debug)]
@@ -42,7 +47,8 @@ pub(super) struct PoolEntry {
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
     budget: Option<Arc<Budget>>,
-    /// When requests were last given a balancer.
+    /// What requests were last given, and when.
+    last: Option<Arc<Pool>>,
     built: Time,
     /// No version has been taken yet.
     new: bool,
@@ -52,41 +58,6 @@ pub(super) struct PoolEntry {
 pub(super) struct Owner {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
-}
-
-#[derive(Debug)]
-struct EndpointEntry {
-    health: Arc<EndpointHealth>,
-    metrics: Arc<EndpointMetrics>,
-    plan: Plan,
-    checker: Option<Checker>,
-    /// When this proxy came to know it, if it did not know it from the start.
-    /// When it became ready: what the document says, and by our clock.
-    ready_since: (Option<SystemTime>, Option<Time>),
-}
-
-impl EndpointEntry {
-    fn is_unverified(&self) -> bool {
-        self.health.is_unverified()
-    }
-
-    /// Takes what the origin says of the endpoint, and has it checked by `plan`.
-    fn update(&mut self, subject: Subject, plan: Plan, origin: Origin, checks: &Arc<Checks>) {
-        let vouched = origin == Origin::Controller;
-        let needless = vouched && plan.check.is_none();
-        if self.plan != plan || self.checker.is_none() || needless {
-            // The old check has its last say before the controller has its own.
-            self.checker = None;
-            self.health.supersede();
-        }
-        if vouched {
-            self.health.vouch(plan.check.is_some());
-        }
-        if self.checker.is_none() {
-            self.checker = checks.start(subject, plan.clone(), &self.health);
-            self.plan = plan;
-        }
-    }
 }
 
 impl PoolEntry {
@@ -108,6 +79,7 @@ impl PoolEntry {
             affinity: None,
             queue: Arc::default(),
             budget: None,
+            last: None,
             built: Time::ZERO,
             new: true,
         }
@@ -128,6 +100,7 @@ impl PoolEntry {
         document: Arc<PoolDocument>,
         origin: Origin,
         checks: &Arc<Checks>,
+        pages: &Arc<Pages>,
     ) -> bool {
         let vouched =
             origin == Origin::Controller && self.endpoints.values().any(EndpointEntry::is_unverified);
@@ -148,6 +121,8 @@ impl PoolEntry {
                 metrics: Arc::new(checks.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
+                usage: Arc::default(),
+                reader: None,
                 ready_since: (None, seen),
             });
             let said = endpoint.ready_since.map(SystemTime::from);
@@ -160,6 +135,8 @@ impl PoolEntry {
                 endpoint: id.to_string(),
             };
             entry.update(subject, plan, origin, checks);
+            let usage = usage::Plan::new(&document.algorithm, endpoint.address);
+            entry.read_usage(usage, pages, &self.metrics);
             self.endpoints.insert(id, entry);
         }
         self.document = document;
@@ -184,11 +161,12 @@ impl PoolEntry {
         if !self.is_tuned() {
             return None;
         }
+        self.feed();
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
             // The tuner looks at the pool's own algorithm alone.
-            None if self.follows_load_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
-                Some(self.pool(self.tuner.balancer(), instance))
+            None if self.follows_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
+                self.renew_others(instance)
             }
             None => {
                 // Nothing else is told of that can change without the balancer.
@@ -196,6 +174,15 @@ impl PoolEntry {
                     self.tell();
                 }
                 None
+            }
+        }
+    }
+
+    /// Brings the tuner what endpoints' pages show.
+    fn feed(&mut self) {
+        for (id, entry) in self.endpoints.iter().filter(|(_, entry)| entry.reader.is_some()) {
+            if let Some(usage) = entry.usage.read() {
+                self.tuner.set_usage(id, usage);
             }
         }
     }
@@ -231,26 +218,22 @@ impl PoolEntry {
             | AlgorithmType::ConsistentHash => false,
         };
         learns(document.algorithm.type_)
-            || others(document).iter().copied().any(learns)
+            || self.others().any(learns)
             || passive
             || document.slow_start.is_some()
             || document.locality.is_some()
     }
 
-    fn follows_load_for_others(&self) -> bool {
-        others(&self.document).contains(&AlgorithmType::WeightedByLoad)
-    }
-
     fn tell(&self) {
-        let report = self.tuner.report();
+        let (report, now) = (self.tuner.report(), clock::now());
         for told in &report.endpoints {
             if let Some(entry) = self.endpoints.get(&told.id) {
-                let standing = match told.standing {
-                    Standing::InRotation => health::Standing::In,
-                    Standing::Probation => health::Standing::Probation,
-                    Standing::Ejected { reason, .. } => health::Standing::Ejected(report::word(reason)),
-                    // Whether it is ejected besides does not matter as long as it takes nothing anyway.
-                    Standing::Absent(_) => continue,
+                let standing = match told.ejection {
+                    None => health::Standing::In,
+                    Some(ejected) if now < ejected.until => {
+                        health::Standing::Ejected(report::word(ejected.reason))
+                    }
+                    Some(_) => health::Standing::Probation,
                 };
                 if let (true, health::Standing::Ejected(reason)) =
                     (entry.health.set_standing(standing), standing)
@@ -263,17 +246,26 @@ impl PoolEntry {
     }
 
     fn pool(&mut self, balancer: Balancer, instance: u32) -> Arc<Pool> {
+        let choice = Arc::new(self.choice(balancer));
+        self.show(choice, self.overrides(None), instance)
+    }
+
+    /// As the last one was, but for the algorithms that requests may name and that go by what was learned since.
+    fn renew_others(&mut self, instance: u32) -> Option<Arc<Pool>> {
+        let last = self.last.take()?;
+        let others = self.overrides(last.overrides.as_ref());
+        Some(self.show(Arc::clone(&last.choice), others, instance))
+    }
+
+    fn show(&mut self, choice: Arc<Choice>, overrides: Option<Overrides>, instance: u32) -> Arc<Pool> {
         self.tell();
         self.built = clock::now();
         let document = &self.document;
-        Arc::new(Pool {
-            choice: self.choice(balancer),
-            overrides: document.allow_algorithm_override.as_ref().map(|allowed| self.overrides(allowed)),
+        let pool = Arc::new(Pool {
+            choice,
+            overrides,
             tuned: Arc::clone(&self.tuned),
             affinity: self.affinity.clone(),
-            reads_load: reads_load(&document.algorithm)
-                || self.follows_load_for_others()
-                || document.locality.is_some(),
             keeps_reports: document.load_reports.is_some_and(|reports| reports.keep_header),
             sampling: document.algorithm.prequal.as_ref().and_then(Sampling::new),
             endpoints: Arc::clone(&self.reported),
@@ -283,24 +275,13 @@ impl PoolEntry {
             retry: self.retry_policy(),
             uid: self.uid.clone(),
             zone: self.zone().cloned(),
+            region: self.region().cloned(),
             passage: Passage::new(instance, tag(&self.uid)),
             metrics: Arc::clone(&self.metrics),
             document: Arc::clone(document),
-        })
-    }
-
-    fn choice(&self, balancer: Balancer) -> Choice {
-        let endpoints = balancer.endpoints().filter_map(|endpoint| self.endpoints.get(&endpoint.id));
-        Choice { measured: endpoints.map(|entry| Arc::clone(&entry.metrics)).collect(), balancer }
-    }
-
-    fn overrides(&self, allowed: &AlgorithmOverride) -> Overrides {
-        let own = self.document.algorithm.type_;
-        let others = allowed.allowed.iter().copied().filter(|of| *of != own).map(|of| {
-            let algorithm = (&object::Algorithm { type_: of, ..object::Algorithm::default() }).into();
-            (of, self.choice(self.tuner.balancer_with(&algorithm, clock::now())))
         });
-        Overrides { own, others: others.collect() }
+        self.last = Some(Arc::clone(&pool));
+        pool
     }
 
     /// What was spent goes on to count as long as the rules are the same.
@@ -333,27 +314,9 @@ impl PoolEntry {
             ejection: check.and_then(|check| check.passive.as_ref()).map(Into::into),
             panic_threshold: check.filter(|_| verified).map_or(0, |check| check.panic_threshold),
             locality: self.locality(),
+            others: self.others().map(|of| self.other(of)).collect(),
             ..PoolSpec::new((&document.algorithm).into(), document.backends.iter().map(backend).collect())
         }
-    }
-
-    /// Where this proxy is, as far as it is known.
-    fn zone(&self) -> Option<&String> {
-        self.document.proxy_zones.get(self.proxy.as_ref()?)
-    }
-
-    fn locality(&self) -> Option<Locality> {
-        let document = &self.document;
-        let zone = self.zone()?;
-        let of = &document.locality.as_ref()?.zone;
-        let proxies = f64::from(document.proxies.max(1));
-        Some(Locality {
-            zone: Some(zone.as_str().into()),
-            region: None,
-            overprovisioning: f64::from(of.overprovisioning_percent) / 100.0,
-            spill_at: f64::from(of.spill_at_percent) / 100.0,
-            capacity: of.requests_per_endpoint.map(|requests| f64::from(requests) / proxies),
-        })
     }
 
     fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
@@ -366,7 +329,7 @@ impl PoolEntry {
             healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
             ready_since: entry.and_then(|entry| entry.ready_since.1),
             zone: document.zone.as_deref().map(Into::into),
-            region: None,
+            region: self.region_of(document.zone.as_ref()).map(|region| region.as_str().into()),
         }
     }
 
@@ -381,11 +344,13 @@ impl PoolEntry {
                 backend: backend.clone(),
                 pod: document.pod.clone(),
                 zone: document.zone.clone(),
+                region: self.region_of(document.zone.as_ref()).cloned(),
                 weight: document.weight,
                 draining: document.terminating || document.weight == 0,
                 health: Arc::clone(&entry.health),
                 state: self.state.endpoint(&id.as_str().into()),
                 metrics: Arc::clone(&entry.metrics),
+                usage: entry.reader.is_some().then(|| Arc::clone(&entry.usage)),
             })
         })
         .collect()
@@ -394,30 +359,6 @@ impl PoolEntry {
 
 fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &EndpointDocument)> {
     document.backends.values().flat_map(|backend| &backend.endpoints)
-}
-
-/// What requests may name in place of the pool's algorithm.
-fn others(document: &PoolDocument) -> &[AlgorithmType] {
-    document.allow_algorithm_override.as_ref().map_or(&[], |of| &of.allowed)
-}
-
-/// Whether an algorithm goes by the load that endpoints report.
-fn reads_load(algorithm: &object::Algorithm) -> bool {
-    match algorithm.type_ {
-        AlgorithmType::WeightedByLoad => true,
-        AlgorithmType::Prequal => {
-            algorithm.prequal.as_ref().is_some_and(|prequal| prequal.signals == PrequalSignals::LoadReports)
-        }
-        AlgorithmType::Adaptive => {
-            let signals = algorithm.adaptive.clone().unwrap_or_default().signals;
-            signals.iter().any(|signal| matches!(signal, AdaptiveSignal::CPU | AdaptiveSignal::Memory))
-        }
-        AlgorithmType::Auto => {
-            let allowed = algorithm.auto.clone().unwrap_or_default().allowed;
-            allowed.iter().any(|of| matches!(of, AlgorithmType::WeightedByLoad | AlgorithmType::Adaptive))
-        }
-        _ => false,
-    }
 }
 
 /// A few bits of a pool's UID (FNV-1a), to tell the pools of one process apart.

@@ -7,8 +7,9 @@ use std::{
 
 use evenkeel_api::channel::{
     AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
+    UsageReport,
 };
-use evenkeel_balance::{self as balance, EjectionReason, Standing, Time, TunerReport};
+use evenkeel_balance::{self as balance, Ejected, EjectionReason, Standing, Time, TunerReport, Usage};
 
 use crate::{
     clock,
@@ -31,6 +32,7 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
         requests: pool.metrics.responses(),
         retries: pool.metrics.retries.sum(),
         zone: pool.zone.clone(),
+        region: pool.region.clone(),
         queued: pool.queue.waiting() as u64,
         algorithm: tuned.algorithm.name().to_owned(),
         auto: tuned.auto.as_ref().map(|auto| auto_report(auto, now)),
@@ -93,32 +95,28 @@ fn endpoint_report(
         backend: endpoint.backend.clone(),
         pod: endpoint.pod.clone(),
         zone: endpoint.zone.clone(),
+        region: endpoint.region.clone(),
         weight: endpoint.weight,
         effective_weight: tuned.map_or(0.0, |tuned| tuned.effective_weight),
         draining: endpoint.draining,
         health: if unhealthy.is_none() { Health::Healthy } else { Health::Unhealthy },
         unhealthy_reason: unhealthy,
-        ejection: tuned.and_then(|tuned| ejection(tuned.standing, now)),
+        ejection: tuned.and_then(|tuned| tuned.ejection).map(|ejected| ejection(ejected, now)),
         recent: endpoint.metrics.recent.summary(now).map(recent),
         history: endpoint.health.history().into_iter().map(|change| health_change(change, now)).collect(),
         response_time_ms: endpoint.state.response_time_nanos(now).map(|nanos| nanos / 1e6),
+        usage: endpoint.usage.as_ref().and_then(|usage| usage.read()).map(|usage| usage_report(usage, now)),
         in_flight: endpoint.state.in_flight(),
         requests: endpoint.state.requests(),
         failures: endpoint.state.failures(),
     }
 }
 
-fn ejection(standing: Standing, now: Time) -> Option<EjectionReport> {
-    match standing {
-        Standing::Ejected { since, until, reason } => Some(EjectionReport {
-            seconds_ago: Some(now.since(since).as_secs()),
-            seconds_left: Some(until.since(now).as_secs()),
-            reason: word(reason).to_owned(),
-        }),
-        Standing::Probation => {
-            Some(EjectionReport { seconds_ago: None, seconds_left: None, reason: "OnProbation".to_owned() })
-        }
-        Standing::InRotation | Standing::Absent(_) => None,
+fn ejection(Ejected { since, until, reason }: Ejected, now: Time) -> EjectionReport {
+    EjectionReport {
+        seconds_ago: now.since(since).as_secs(),
+        seconds_left: (now < until).then(|| until.since(now).as_secs()),
+        reason: word(reason).to_owned(),
     }
 }
 
@@ -133,6 +131,11 @@ fn recent(summary: Summary) -> RecentReport {
         success_rate: 1.0 - failures as f64 / requests as f64,
         response_time: quantiles_ms.map(quantiles),
     }
+}
+
+fn usage_report(usage: Usage, now: Time) -> UsageReport {
+    let Usage { at, cpu, memory } = usage;
+    UsageReport { seconds_ago: now.since(at).as_secs(), cpu_cores: cpu, memory_bytes: memory }
 }
 
 fn health_change(change: Change, now: Time) -> HealthChange {

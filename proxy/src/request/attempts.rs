@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_balance::{EndpointId, Key, Outcome, Query, Status};
+use evenkeel_balance::{EndpointId, Guard, Key, Outcome, Query, Status};
 use http::StatusCode;
 use http_body::Body as _;
 use smallvec::SmallVec;
 
 use super::{
     Wish,
-    body::Exchange,
+    body::{Exchange, Turn, Upload},
     error::{Origin, RequestError},
     forward::{self, Answer, Failed, Parcel},
     load,
@@ -40,6 +40,29 @@ struct Found {
     address: SocketAddr,
     index: usize,
     place: Place,
+}
+
+/// An endpoint that has not answered yet. If the client goes away before it does, it is learned how long that was.
+struct Wait<'a> {
+    guard: &'a mut Guard,
+    sent: Instant,
+    upload: Option<Arc<Upload>>,
+    over: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let since = match self.upload.as_ref().map(|upload| upload.turn()) {
+            None => self.sent,
+            Some(Turn::Answering(since)) => since.into_std().max(self.sent),
+            // It was not the endpoint's turn, or not to answer.
+            Some(Turn::Client | Turn::Taking(_)) => return,
+        };
+        self.guard.set_outcome(Outcome::new(Status::Cancelled, clock::now(), since.elapsed()));
+    }
 }
 
 /// Sends a request to an endpoint, and to others as far as its pool has them tried.
@@ -77,7 +100,12 @@ impl Search<'_> {
             let spare = if self.pool().retry.keeps(self.retries) { parcel.copy() } else { None };
             let (address, sent) = (found.address, Instant::now());
             self.tried.push(found.index);
-            match forward::send(connections, address, self.pool().timeouts, parcel).await {
+            let upload = parcel.upload();
+            let mut wait = Wait { guard: &mut found.place.guard, sent, upload, over: false };
+            let result = forward::send(connections, address, self.pool().timeouts, parcel).await;
+            wait.over = true;
+            drop(wait);
+            match result {
                 Ok(answer) => {
                     let refused = self.pool().retry.refuses(answer.response.status());
                     let Some((again, another)) = self.another(spare.filter(|_| refused)) else {
@@ -192,9 +220,12 @@ impl Search<'_> {
         sent: Instant,
     ) -> Result<(Answer, Exchange), RequestError> {
         let (pool, answered, address) = (self.pool(), Instant::now(), found.address);
-        let latency = answered.duration_since(sent);
+        // While the client still sends, the endpoint cannot be slow.
+        let asked = answer.last_sent.map_or(sent, |last_sent| last_sent.max(sent));
+        let latency = answered.saturating_duration_since(asked);
         let choice = pool.choice(self.wish.algorithm);
         let status = answer.response.status();
+        found.place.guard.answered(status.as_u16());
         let (measured, is_failure) = (&choice.measured[found.index], status.is_server_error());
         pool.metrics.endpoint_answered(measured, latency, is_failure, clock::of(answered));
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -203,8 +234,7 @@ impl Search<'_> {
         }
         answer.response.extensions_mut().clear();
         let headers = answer.response.headers_mut();
-        let load =
-            if pool.reads_load { load::take(headers, pool.keeps_reports, &pool.metrics) } else { None };
+        let load = load::take(headers, pool.keeps_reports, &pool.metrics);
         if let Some(report) = &load {
             sampling::learn(pool, measured, report);
         }

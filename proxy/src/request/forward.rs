@@ -32,9 +32,14 @@ impl Parcel {
         Self(Request::from_parts(head, body))
     }
 
+    /// How its body gets on, if it has one.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        self.0.body().upload()
+    }
+
     /// The same once more, if it may be sent twice: its method is idempotent, and it has no body.
     pub(crate) fn copy(&self) -> Option<Box<Self>> {
-        if !self.0.method().is_idempotent() || self.0.body().upload().is_some() {
+        if !self.0.method().is_idempotent() || self.upload().is_some() {
             return None;
         }
         let mut copy = Request::new(RequestBody::empty());
@@ -57,6 +62,8 @@ pub(crate) struct Failed {
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) sender: Sender,
+    /// When the last part of the request's body went to it, if there is one.
+    pub(crate) last_sent: Option<std::time::Instant>,
 }
 
 /// Sends a request to an endpoint. A connection that was idle and turns out to be closed before anything was sent over it is
@@ -94,7 +101,7 @@ async fn over(
     timeouts: Timeouts,
     parcel: Box<Parcel>,
 ) -> Result<Answer, Failed> {
-    let upload = parcel.0.body().upload();
+    let upload = parcel.upload();
     let sending = sender.send(parcel.0);
     let lost = |error| Failed { error, parcel: None };
     let result = match &upload {
@@ -105,10 +112,11 @@ async fn over(
     };
     match result.map_err(lost)? {
         Ok(response) => {
-            if let Some(upload) = upload {
+            let last_sent = upload.map(|upload| {
                 upload.answered();
-            }
-            Ok(Answer { response, sender })
+                upload.last_moved().into_std()
+            });
+            Ok(Answer { response, sender, last_sent })
         }
         Err(mut unsent) => {
             let parcel = unsent.take_message().map(|request| Box::new(Parcel(request)));

@@ -25,7 +25,10 @@ pub(crate) fn hash_key(
             HashKeyType::Cookie => cookie(&head.headers, name)?,
             HashKeyType::Query => query(head.uri.query()?, name)?.as_bytes(),
             HashKeyType::Path => head.uri.path().as_bytes(),
-            HashKeyType::Host => host.name().as_bytes(),
+            HashKeyType::Host => {
+                let name = host.name().bytes().map(|byte| byte.to_ascii_lowercase());
+                return Some(name.collect::<KeyBytes>()).filter(|name| !name.is_empty());
+            }
             HashKeyType::SourceIP => return Some(address(client)),
         };
         (!found.is_empty()).then(|| KeyBytes::from_slice(found))

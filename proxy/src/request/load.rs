@@ -12,11 +12,13 @@ const BINARY: HeaderName = HeaderName::from_static(orca::HEADER_BINARY);
 
 /// The report of a response, if there is one, whether it is in order or not.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Result<LoadReport, orca::OrcaError>> {
-    match (headers.get(&TEXT), headers.get(&BINARY)) {
-        (None, None) => None,
-        (Some(text), None) => Some(LoadReport::parse(text.as_bytes())),
-        (None, Some(binary)) => Some(LoadReport::parse_binary_header(binary.as_bytes())),
-        (Some(_), Some(_)) => Some(Err(orca::OrcaError::Duplicate)),
+    let mut texts = headers.get_all(&TEXT).iter();
+    let mut binaries = headers.get_all(&BINARY).iter();
+    match ((texts.next(), texts.next()), (binaries.next(), binaries.next())) {
+        ((None, _), (None, _)) => None,
+        ((Some(text), None), (None, _)) => Some(LoadReport::parse(text.as_bytes())),
+        ((None, _), (Some(binary), None)) => Some(LoadReport::parse_binary_header(binary.as_bytes())),
+        _ => Some(Err(orca::OrcaError::Duplicate)),
     }
 }
 
@@ -62,8 +64,11 @@ mod tests {
         assert_eq!(good.len(), 1);
         let mut bad = headers(&[("endpoint-load-metrics", "TEXT cpu_utilization=NaN")]);
         assert_eq!((take(&mut bad, false, &metrics), bad.len()), (None, 0));
+        let mut two = headers(&[("endpoint-load-metrics", "TEXT cpu_utilization=0.3")]);
+        two.append("endpoint-load-metrics", "TEXT cpu_utilization=0.4".parse().unwrap());
+        assert_eq!((take(&mut two, false, &metrics), two.len()), (None, 0));
         assert_eq!(take(&mut headers(&[]), false, &metrics), None);
-        assert_eq!(metrics.load_reports.all(), [("invalid", 1), ("taken", 1)].into());
+        assert_eq!(metrics.load_reports.all(), [("invalid", 2), ("taken", 1)].into());
     }
 
     #[test]

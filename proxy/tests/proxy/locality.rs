@@ -52,6 +52,69 @@ async fn the_own_zone_takes_all_until_it_has_no_endpoint() {
     assert_eq!(far.record.count(), 5);
 }
 
+/// The same, by zone and region, where zones a and b are in one region.
+fn regions(of: Value, zones_of: Vec<(SocketAddr, &'static str)>) -> impl FnOnce(&mut PoolDocument) {
+    move |pool| {
+        zones(json!({}), zones_of)(pool);
+        pool.locality = Some(serde_json::from_value(of).unwrap());
+        pool.zone_regions =
+            [("a", "eu"), ("b", "eu"), ("c", "us")].map(|(zone, region)| (zone.into(), region.into())).into();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_zone_comes_the_region_and_then_all_others() {
+    let (near, region, far) = (canned(OK).await, canned(OK).await, canned(OK).await);
+    let (proxy, port) = (proxy(), free_port());
+    let all = [near.address, region.address, far.address];
+    let mut version = pool(port, &all);
+    let zones = vec![(all[0], "a"), (all[1], "b"), (all[2], "c")];
+    regions(json!({"zone": {}, "region": {}}), zones)(&mut version);
+    let mut client: Option<Client> = None;
+    let counts = || [&near, &region, &far].map(|endpoint| endpoint.record.count());
+    for (gone, expect) in [(None, [6, 0, 0]), (Some(0), [6, 6, 0]), (Some(1), [6, 6, 6])] {
+        if let Some(gone) = gone {
+            let endpoints = &mut version.backends.get_mut("all").unwrap().endpoints;
+            endpoints.get_mut(&SocketAddr::to_string(&all[gone])).unwrap().weight = 0;
+        }
+        activate(&proxy, &[("a", &version)]).await;
+        let client = match &mut client {
+            Some(client) => client,
+            none => none.insert(Client::connect(at(port)).await),
+        };
+        for _ in 0..6 {
+            assert_eq!(client.ask(GET).await.status(), 200);
+        }
+        assert_eq!(counts(), expect);
+    }
+    let told = report(&proxy, "a");
+    assert_eq!((told.zone.as_deref(), told.region.as_deref()), (Some("a"), Some("eu")));
+    assert_eq!(told.endpoints[&far.address.to_string()].region.as_deref(), Some("us"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_may_come_first_and_where_it_is_not_known_none_does() {
+    let (one, other, far) = (canned(OK).await, canned(OK).await, canned(OK).await);
+    let all = [one.address, other.address, far.address];
+    let zones = || vec![(all[0], "a"), (all[1], "b"), (all[2], "c")];
+    let ask = async |address| {
+        let mut client = Client::connect(address).await;
+        for _ in 0..12 {
+            assert_eq!(client.ask(GET).await.status(), 200);
+        }
+    };
+    let (_proxy, address) = serving_as(&all, regions(json!({"region": {}}), zones())).await;
+    ask(address).await;
+    assert_eq!((one.record.count(), other.record.count(), far.record.count()), (6, 6, 0));
+    let (_proxy, address) = serving_as(&all, |pool| {
+        regions(json!({"region": {}}), zones())(pool);
+        pool.zone_regions.remove("a");
+    })
+    .await;
+    ask(address).await;
+    assert_eq!((one.record.count(), other.record.count(), far.record.count()), (10, 10, 4));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_is_full_gives_some_of_its_traffic_away() {
     // The one nearby holds what it has.

@@ -7,6 +7,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
+use evenkeel_proxy::Proxy;
+
 use crate::common::{
     client::{self, Client, GET},
     endpoint::{OK, canned, endpoint},
@@ -32,7 +34,7 @@ async fn an_endpoint_that_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_an_upload_is_not_the_endpoints() {
     let endpoint = canned(OK).await;
-    let (_proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request = SHORT).await;
+    let (proxy, address) = serving_as(&[endpoint.address], |pool| pool.timeouts.request = SHORT).await;
     let mut client = Client::connect(address).await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
     for byte in ["h", "e", "l", "l", "o"] {
@@ -40,6 +42,36 @@ async fn the_time_of_an_upload_is_not_the_endpoints() {
         client.send(byte).await;
     }
     assert_eq!(client.response(false).await.status(), 200);
+    until("its answer is counted", || response_time(&proxy).is_some()).await;
+    let took = response_time(&proxy).unwrap();
+    assert!(took < Duration::from(SHORT).as_secs_f64() * 1e3, "{took} ms, of more than 375 ms in all");
+}
+
+fn response_time(proxy: &Proxy) -> Option<f64> {
+    report(proxy, "a").endpoints.values().next().unwrap().response_time_ms
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_in_vain_teaches_that_the_endpoint_is_slow() {
+    let served = endpoint(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.starts_with("GET / ") {
+                wire.send(OK).await;
+            }
+        }
+    })
+    .await;
+    let (proxy, address) = serving_as(&[served.address], |_| {}).await;
+    assert_eq!(client::ask(address, GET).await.status(), 200);
+    until("its answer is counted", || response_time(&proxy).is_some()).await;
+    assert!(response_time(&proxy).unwrap() < 200.0);
+    let mut impatient = Client::connect(address).await;
+    impatient.send("GET /hang HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until("it is sent on", || served.record.count() == 2).await;
+    sleep(Duration::from_millis(300)).await;
+    drop(impatient);
+    until("what it waited is counted", || response_time(&proxy).is_some_and(|took| took > 200.0)).await;
+    assert_eq!(report(&proxy, "a").endpoints.values().next().unwrap().failures, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,15 +193,16 @@ fn a_full_report_is_as_the_document_says() {
     let recent = json!({"seconds": 60, "requests": 3, "failures": 1, "successRate": 0.5,
         "responseTime": {"p50Ms": 1.0, "p95Ms": 2.0, "p99Ms": 3.5}});
     let endpoint = json!({
-        "address": "10.0.0.1:80", "backend": "all", "pod": "web-1", "zone": "a", "weight": 1, "effectiveWeight": 0.5, "draining": true,
+        "address": "10.0.0.1:80", "backend": "all", "pod": "web-1", "zone": "a", "region": "r", "weight": 1, "effectiveWeight": 0.5, "draining": true,
         "health": "unhealthy", "unhealthyReason": "timed out",
         "ejection": {"secondsAgo": 1, "secondsLeft": 2, "reason": "Consecutive5xx"}, "responseTimeMs": 1.5, "recent": recent,
+        "usage": {"secondsAgo": 1, "cpuCores": 0.5, "memoryBytes": 1e6},
         "history": [{"secondsAgo": 1, "to": "Ejected", "reason": "Consecutive5xx"}], "inFlight": 1, "requests": 3, "failures": 1,
     });
     let pool = json!({
         "namespace": "shop", "name": "web", "generation": 1, "requests": 3, "retries": 1, "queued": 2, "algorithm": "Auto",
         "auto": {"secondsAgo": 1, "reason": "why", "spread": 0.1, "reporting": 1.0, "scores": {"Random": 1.0}},
-        "zone": "a", "panicking": ["all"], "endpoints": {"10.0.0.1:80": endpoint},
+        "zone": "a", "region": "r", "panicking": ["all"], "endpoints": {"10.0.0.1:80": endpoint},
     });
     let report = json!({"epoch": 1, "revision": 1, "hash": "", "pools": {"a": pool}});
     let parsed: PoolsReport = serde_json::from_value(report.clone()).unwrap();

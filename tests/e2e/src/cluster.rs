@@ -77,6 +77,15 @@ impl Cluster {
         output(Command::new(helm).args(args).current_dir(&self.root), "").await
     }
 
+    /// Runs the command line, whose program EVENKEEL names, and gives what it prints. It reaches pods as its users do, by port-forward.
+    ///
+    /// # Errors
+    /// If it fails: with what it says.
+    pub async fn evenkeel(&self, args: &[&str]) -> anyhow::Result<String> {
+        let evenkeel = env::var_os("EVENKEEL").unwrap_or_else(|| "evenkeel".into());
+        output(Command::new(evenkeel).args(args), "").await
+    }
+
     /// Sends a signal to the main process of a container.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use crate::{
 /// How long a pool may take to be what it should be.
 const SOON: Duration = Duration::from_secs(60);
 /// Port of the endpoints.
-const ENDPOINT_PORT: u16 = 8080;
+pub(crate) const ENDPOINT_PORT: u16 = 8080;
 /// Name of the Deployment and the Service of endpoints in each namespace.
 pub(crate) const APP: &str = "app";
 

@@ -25,6 +25,13 @@ fn ready_pod(uid: &str, status: &str) -> SeenPod {
     }))
 }
 
+fn node(name: &str, zone: Option<&str>, version: &str) -> PartialObjectMeta<Node> {
+    let labels = zone.map(|zone| {
+        json!({"topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": "eu", "other": version})
+    });
+    from(json!({"metadata": {"name": name, "resourceVersion": version, "labels": labels}}))
+}
+
 fn slice(namespace: &str, service: Option<&str>, pod: &str) -> EndpointSlice {
     let labels = service.map(|service| json!({"kubernetes.io/service-name": service}));
     from(json!({
@@ -88,6 +95,24 @@ fn a_pod_is_told_when_what_is_known_of_it_changes() {
     assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "True")))), ["pod c weight none ready 9"]);
     assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "True")))), [""; 0]);
     assert_eq!(told(&reducer.reduce(Apply(ready_pod("c", "False")))), ["pod c weight none ready 0"]);
+}
+
+#[test]
+fn a_node_is_told_when_it_is_elsewhere() {
+    let at = |zone: &str| format!("Node(\"a\", Some(NodePlace {{ zone: \"{zone}\", region: \"eu\" }}))");
+    let mut reducer = Nodes::default();
+    reducer.reduce(Init);
+    reducer.reduce(InitApply(node("a", Some("eu-1"), "1")));
+    reducer.reduce(InitApply(node("b", None, "1")));
+    assert_eq!(told(&reducer.reduce(InitDone)), [at("eu-1"), "Nodes([\"a\"])".to_owned()]);
+    assert_eq!(
+        told(&reducer.reduce(Apply(node("a", Some("eu-1"), "2")))),
+        [""; 0],
+        "as its kubelet does all day"
+    );
+    assert_eq!(told(&reducer.reduce(Apply(node("a", Some("eu-2"), "3")))), [at("eu-2")]);
+    assert_eq!(told(&reducer.reduce(Apply(node("a", Some(""), "4")))), ["Node(\"a\", None)"]);
+    assert_eq!(told(&reducer.reduce(Delete(node("b", None, "5")))), [""; 0]);
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Upload {
         self.state().fault.clone()
     }
 
+    /// When the last part of it went on.
+    pub(crate) fn last_moved(&self) -> Instant {
+        self.state().moved
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         let state = self.state();
         match (state.ended, state.waits) {

@@ -110,7 +110,7 @@ async fn controller_works(admin: &Client, controller: &Client, namespace: &str) 
         tokio::spawn(kubernetes::run(controller.clone(), INSTALL.to_owned(), sender, metrics.source.clone()));
     let first = wait::receive("the first lists", &mut events, |event| *event == Event::Synced).await;
     let pools = first.iter().filter(|event| matches!(event, Event::Pool(_, pool) if pool.spec.is_ok()));
-    assert_eq!(pools.count(), 12, "a pool for every algorithm");
+    assert_eq!(pools.count(), 14, "a pool for every algorithm, and two more");
     source.abort();
 
     let leases = LeaseApi::new(controller.clone(), INSTALL);

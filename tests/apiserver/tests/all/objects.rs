@@ -79,9 +79,11 @@ async fn sibling_and_nested_defaults() {
     let mut object = pool("checkout");
     object["spec"]["algorithm"] = json!({"type": "PowerOfTwoChoices", "powerOfTwoChoices": {}});
     object["spec"]["healthCheck"] = json!({"active": {"type": "HTTP", "http": {}}});
-    object["spec"]["allowAlgorithmOverride"] = json!({"allowed": ["Random", "SourceIPHash"]});
+    object["spec"]["allowAlgorithmOverride"] = json!({
+        "allowed": ["Random", "ConsistentHash", "Auto"], "consistentHash": {"keys": [{"type": "Path"}]},
+    });
     object["spec"]["retries"] = json!({});
-    object["spec"]["locality"] = json!({"zone": {}});
+    object["spec"]["locality"] = json!({"zone": {}, "region": {}});
     object["spec"]["loadReports"] = json!({});
     object["spec"]["limits"] = json!({"perEndpoint": {"concurrentRequests": 8}, "queue": {}});
     let spec = create(&server, &path, &object).await.unwrap()["spec"].clone();
@@ -90,9 +92,11 @@ async fn sibling_and_nested_defaults() {
     assert_eq!((&active["interval"], &active["timeout"]), (&json!("5s"), &json!("1s")));
     assert_eq!((&active["healthyThreshold"], &active["unhealthyThreshold"]), (&json!(2), &json!(3)));
     assert_eq!(active["http"]["path"], "/");
-    let zone = json!({"spillAtPercent": 80, "overprovisioningPercent": 140});
-    assert_eq!(spec["locality"]["zone"], zone);
+    let nearby = json!({"spillAtPercent": 80, "overprovisioningPercent": 140});
+    assert_eq!(spec["locality"], json!({"zone": nearby, "region": nearby}));
     assert_eq!(spec["loadReports"], json!({"keepHeader": false}));
+    let hash = &spec["allowAlgorithmOverride"]["consistentHash"];
+    assert_eq!((&hash["table"]["type"], &hash["hashFunction"]), (&json!("Ring"), &json!("XXHash64")));
     let retries = &spec["retries"];
     assert_eq!((&retries["attempts"], &retries["on"]), (&json!(1), &json!(["NotSent", "Closed"])));
     assert_eq!(retries["budget"], json!({"percent": 20, "interval": "10s"}));
@@ -205,9 +209,14 @@ async fn rules(bad: &mut Refusals) {
     .await;
     let tcp = json!({"type": "TCP", "http": {"path": "/"}});
     bad.check("/spec/healthCheck/active", tcp, &["spec.healthCheck.active.http", "needs type HTTP"]).await;
-    let auto = json!({"allowed": ["Random", "Auto"]});
-    bad.check("/spec/allowAlgorithmOverride", auto, &["spec.allowAlgorithmOverride.allowed", "only where"])
-        .await;
+    bad.check("/spec/locality", json!({}), &["spec.locality", "zone, region, or both"]).await;
+    let keyless = json!({"allowed": ["Random", "ConsistentHash"]});
+    bad.check(
+        "/spec/allowAlgorithmOverride",
+        keyless,
+        &["spec.allowAlgorithmOverride.consistentHash", "with its keys"],
+    )
+    .await;
     let slow = json!({"perEndpoint": {"concurrentRequests": 1}, "queue": {"timeout": "2m"}});
     bad.check("/spec/limits", slow, &["spec.limits.queue.timeout", "1ms to 1m"]).await;
     bad.check("/spec/limits", json!({"perEndpoint": {"concurrentRequests": 0}}), &["concurrentRequests"])

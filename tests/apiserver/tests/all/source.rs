@@ -3,12 +3,12 @@
 use evenkeel_api::object::{BalancerPool, crd};
 use evenkeel_apiserver_tests::{Server, shared, wait};
 use evenkeel_controller::{
-    event::{Event, ObjectName, PodFacts, Pool, Relist},
+    event::{Event, NodePlace, ObjectName, PodFacts, Pool, Relist},
     metrics::Metrics,
     source::{EVENT_QUEUE, kubernetes},
 };
 use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{Namespace, Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -85,6 +85,10 @@ async fn the_first_lists_come_before_synced_and_changes_after() {
     create::<EndpointSlice>(&client, &namespace, slice("checkout", "p1", true)).await;
     create::<EndpointSlice>(&client, &namespace, slice("evenkeel-proxies-default", "x1", false)).await;
     let pod = create::<Pod>(&client, &namespace, weighted_pod("7")).await;
+    let name = format!("node-of-{namespace}");
+    let labels = json!({"topology.kubernetes.io/zone": "eu-1", "topology.kubernetes.io/region": "eu"});
+    let node: Node = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &node).await.unwrap();
     let uid = pod.metadata.uid.unwrap();
 
     let mut source = Running::start(client.clone(), &namespace);
@@ -105,8 +109,10 @@ async fn the_first_lists_come_before_synced_and_changes_after() {
     has(
         &|event| matches!(event, Event::Pod(pod, facts) if *pod == uid && facts.weight.as_deref() == Some("7")),
     );
+    let place = NodePlace { zone: "eu-1".to_owned(), region: "eu".to_owned() };
+    has(&|event| *event == Event::Node(name.clone(), Some(place.clone())));
     let relists = first.iter().filter(|event| matches!(event, Event::Relisted(_))).count();
-    assert_eq!(relists, 7, "one of each kind");
+    assert_eq!(relists, 8, "one of each kind");
 
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let none = json!({"metadata": {"annotations": {"evenkeel.dev/weight": null}}});

@@ -1,6 +1,7 @@
 //! 9. Each algorithm, by an edit of a pool under load: what it does to the shares. And the pools of the examples.
 //!
-//! Of three endpoints one is given three times the weight at first; then all weigh the same, and one is slow and says so.
+//! Of three endpoints one is given three times the weight at first; then all weigh the same, and one is slow and says so. Where a
+//! key decides, `evenkeel explain` must name the endpoint that has it, at each proxy.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,10 +9,10 @@ use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, address},
     fetch::{self, header},
     load::{Load, Plan},
-    pools::{Shop, behave},
+    pools::{ENDPOINT_PORT, Shop, behave},
     wait,
 };
 
@@ -138,14 +139,41 @@ async fn by_key(shop: &Shop, at: SocketAddr) -> anyhow::Result<()> {
         ensure!(first == again, "{table}: {first:?}, then {again:?}");
         let taken: std::collections::BTreeSet<_> = first.iter().collect();
         ensure!(taken.len() == 3, "{table}: {taken:?} take all of {HOSTS} keys");
+        explained(shop, first.first().context("no home")?).await.with_context(|| table.to_owned())?;
     }
     Ok(())
+}
+
+/// Every proxy, asked by the command line, names the endpoint that has the first key.
+async fn explained(shop: &Shop, home: &str) -> anyhow::Result<()> {
+    let pods = shop.pods().await?;
+    let pod = pods.iter().find(|pod| pod.name_any() == home).with_context(|| format!("no pod {home}"))?;
+    let endpoint = SocketAddr::new(address(pod)?, ENDPOINT_PORT);
+    let namespace = &shop.namespace;
+    let expect = format!("{namespace}/web by ConsistentHash: {endpoint} ({home})");
+    let host = host(0);
+    let mut proxies: Vec<_> = shop.cluster.pods_of("proxy").await?.iter().map(|pod| pod.name_any()).collect();
+    // Without a name the command looks for a proxy itself.
+    proxies.push(String::new());
+    for proxy in &proxies {
+        let question = ["explain", "web", "--namespace", namespace, "--host", &host];
+        let of = ["--proxy", proxy.as_str()];
+        let args = if proxy.is_empty() { question.to_vec() } else { [&question[..], &of].concat() };
+        let told = shop.cluster.evenkeel(&args).await?;
+        ensure!(told.lines().next() == Some(&*expect), "{proxy:?} says\n{told}and not\n{expect}");
+    }
+    Ok(())
+}
+
+/// A host name that is hashed.
+fn host(number: usize) -> String {
+    format!("host-{number}.example.com")
 }
 
 async fn homes(at: SocketAddr) -> anyhow::Result<Vec<String>> {
     let mut homes = Vec::new();
     for number in 0..HOSTS {
-        let answer = fetch::page(at, &format!("host-{number}.example.com"), "/").await?;
+        let answer = fetch::page(at, &host(number), "/").await?;
         ensure!(answer.status() == 200, "{}", answer.status());
         homes.push(header(answer.headers(), "x-evenkeel-demo").to_owned());
     }

@@ -1,0 +1,69 @@
+//! What outcomes teach of an endpoint, and what they do not.
+
+use std::time::Duration;
+
+use crate::common::{Pool, backend, endpoint, seconds};
+use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, Status};
+
+const MS: Duration = Duration::from_millis(1);
+const S: Duration = Duration::from_secs(1);
+
+/// The response time in milliseconds after these outcomes, all at once: a status, a latency, and when to come again.
+fn check(outcomes: &[(Status, Duration, Option<Duration>)], expect: Option<f64>) {
+    let algorithm = Algorithm::LeastResponseTime(LeastResponseTime::default());
+    let mut pool = Pool::new(algorithm, vec![backend("b", 1, vec![endpoint("a", 1)])]);
+    pool.now = seconds(1);
+    for (status, latency, retry_after) in outcomes {
+        let outcome = Outcome { retry_after: *retry_after, ..Outcome::new(*status, pool.now, *latency) };
+        pool.pick([10, 0, 0, 1].into(), &[]).expect("an endpoint").guard.set_outcome(outcome);
+    }
+    let known = pool.state.endpoint(&"a".into()).response_time_nanos(pool.now);
+    assert_eq!(known.map(|nanos| nanos / 1e6), expect, "{outcomes:?}");
+    assert_eq!(pool.state.in_flight(), 0);
+}
+
+const GOOD: (Status, Duration, Option<Duration>) = (Status::Answered(200), Duration::from_millis(20), None);
+
+#[test]
+fn errors_count_as_slow() {
+    check(&[], None);
+    check(&[GOOD], Some(20.0));
+    for status in [Status::Answered(500), Status::Answered(503), Status::Answered(429), Status::Failed] {
+        check(&[GOOD, (status, MS, None)], Some(5000.0));
+        check(&[(status, MS, Some(S))], Some(5000.0));
+        check(&[(status, MS, Some(20 * S))], Some(20_000.0));
+        check(&[(status, MS, Some(86_400 * S))], Some(300_000.0));
+    }
+}
+
+#[test]
+fn fast_refusals_of_bad_requests_are_neutral() {
+    check(&[(Status::Answered(404), MS, None)], None);
+    check(&[GOOD, (Status::Answered(403), 90 * MS, None)], Some(20.0));
+}
+
+#[test]
+fn waiting_in_vain_can_only_make_it_worse() {
+    check(&[(Status::Cancelled, 2 * S, None)], None);
+    check(&[GOOD, (Status::Cancelled, MS, None)], Some(20.0));
+    check(&[GOOD, (Status::Cancelled, 2 * S, None)], Some(2000.0));
+}
+
+#[test]
+fn an_endpoint_that_hangs_is_left_though_clients_give_up_first() {
+    let algorithm = Algorithm::LeastResponseTime(LeastResponseTime::default());
+    let mut pool = Pool::new(algorithm, vec![backend("b", 1, vec![endpoint("a", 1), endpoint("hangs", 1)])]);
+    let mut to_it = 0;
+    for number in 0..1000_u32 {
+        pool.now = pool.now.after(100 * MS);
+        let now = pool.now;
+        let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+        let hangs = number >= 10 && pick.endpoint.id.as_str() == "hangs";
+        let status = if hangs { Status::Cancelled } else { Status::Answered(200) };
+        to_it += u32::from(hangs);
+        pick.guard.set_outcome(Outcome::new(status, now, if hangs { 2 * S } else { 20 * MS }));
+        drop(pick);
+        pool.tick(Duration::ZERO);
+    }
+    assert!(to_it <= 4, "about one each time that its 2 s have fallen to 20 ms, by half in 7 s: {to_it}");
+}

@@ -1,0 +1,62 @@
+//! What Adaptive goes by, beyond what the requests show: reported load, and usage that is brought.
+
+use std::time::Duration;
+
+use crate::common::{Pool, answered, equal};
+use evenkeel_balance::{Adaptive, AdaptiveSignal, Algorithm, Outcome, Usage, UsageSource, orca::LoadReport};
+
+const STEP: Duration = Duration::from_secs(5);
+
+fn weight(pool: &Pool) -> f64 {
+    let report = pool.tuner.report();
+    let first = report.endpoints.iter().find(|each| each.id.as_str() == "e0");
+    first.expect("an endpoint of the pool").effective_weight
+}
+
+/// Four endpoints, by CPU and memory alone.
+fn pool(usage: UsageSource) -> Pool {
+    let signals = vec![AdaptiveSignal::Cpu, AdaptiveSignal::Memory];
+    Pool::new(Algorithm::Adaptive(Adaptive { signals, usage, ..Adaptive::default() }), equal(4))
+}
+
+/// The weight of the first after 30 steps in which it uses `cpu` where the others use 1. By its reports, which are in other units,
+/// it has half of what they have.
+fn after_steps(pool: &mut Pool, cpu: Option<f64>) -> f64 {
+    for _ in 0..30 {
+        for number in 0..40_u32 {
+            let now = pool.now;
+            let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+            let reported = if pick.endpoint.id.as_str() == "e0" { 0.4 } else { 0.8 };
+            let report = LoadReport { cpu_utilization: Some(reported), ..LoadReport::default() };
+            let load = Some(Box::new(report));
+            pick.guard.set_outcome(Outcome { load, ..answered(200, now, Duration::from_millis(1)) });
+        }
+        for number in 0..4 {
+            let cpu = if number == 0 { cpu } else { Some(1.0) };
+            let usage = Usage { at: pool.now, cpu, memory: None };
+            pool.tuner.set_usage(&format!("e{number}").as_str().into(), usage);
+        }
+        pool.tick(STEP);
+    }
+    weight(pool)
+}
+
+#[test]
+fn it_goes_by_the_usage_that_it_is_brought_and_by_no_report_then() {
+    let mut pool = pool(UsageSource::Fed);
+    let busy = after_steps(&mut pool, Some(4.0));
+    assert!(busy < 0.5, "four times as much as the others: {busy}");
+    let unknown = after_steps(&mut pool, None);
+    assert!((unknown - 1.0).abs() < 0.02, "nothing of it: {unknown}");
+    after_steps(&mut pool, Some(4.0));
+    for _ in 0..30 {
+        pool.tick(STEP);
+    }
+    assert!((weight(&pool) - 1.0).abs() < 0.02, "nothing of any, lately: {}", weight(&pool));
+}
+
+#[test]
+fn it_goes_by_reports_where_nothing_else_is_named() {
+    let idle = after_steps(&mut pool(UsageSource::Reports), Some(4.0));
+    assert!(idle > 1.2, "half of what the others have: {idle}");
+}
