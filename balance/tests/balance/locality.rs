@@ -108,3 +108,17 @@ fn a_level_takes_what_its_healthy_part_can_and_the_last_what_is_left() {
         assert_eq!([of(0), of(1), of(2)], expect, "{healthy:?} of {all:?}");
     }
 }
+
+#[test]
+fn a_backend_keeps_its_share_though_its_levels_cannot_take_it() {
+    let place = |key: &str, number: u32, healthy| Endpoint {
+        zone: Some("here".into()),
+        healthy,
+        ..endpoint(&format!("{key}{number}"), 1)
+    };
+    let sick = (0..4).map(|number| place("b", number, number == 0)).collect();
+    let well = (0..4).map(|number| place("c", number, true)).collect();
+    let locality = Some(Locality { zone: Some(Place::new("here")), region: None });
+    let spec = PoolSpec::new(Algorithm::Random, vec![backend("b", 1, sick), backend("c", 1, well)]);
+    assert_eq!(Pool::of(PoolSpec { locality, ..spec }).counts(1000)["b0"], 500);
+}
