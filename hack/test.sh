@@ -28,6 +28,11 @@ part() { # what it is called, what it needs, the command
   printf '== %s: passed in %d s\n' "$name" $((SECONDS - start))
 }
 
+models() { # with a folder of their own: other flags would build everything anew
+  CARGO_TARGET_DIR=$CARGO_TARGET_DIR/loom RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" \
+    cargo test --locked -p evenkeel-balance --lib model
+}
+
 on_cluster() { # images, cluster, tests, and the cluster is gone again
   hack/images.sh
   hack/cluster.sh up
@@ -44,6 +49,7 @@ for tool in curl jq sha256sum; do
 done
 part 'unit, property, config channel and raw sockets' cargo \
   cargo test --workspace --locked --exclude evenkeel-apiserver-tests --exclude evenkeel-e2e
+part 'what threads share, in every interleaving' cargo models
 part 'the demo' 'cargo curl' hack/demo-test.sh
 part 'a real API server' 'cargo go' \
   cargo test --locked -p evenkeel-apiserver-tests

@@ -107,6 +107,20 @@ mod tests {
     }
 
     #[test]
+    fn the_second_draw_is_by_weight_among_those_left() {
+        let alias = Alias::new(&[1.0, 10.0, 1.0, 10.0]);
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut counts = [0_u32; 4];
+        for _ in 0..100_000 {
+            counts[alias.draw_distinct(2, &mut rng)[1]] += 1;
+        }
+        // The sum over all first draws i of p(i) p(j) / (1 - p(i)).
+        for (count, expect) in counts.iter().zip([0.0779, 0.4221, 0.0779, 0.4221]) {
+            assert!((f64::from(*count) / 1e5 - expect).abs() < 0.01, "{counts:?} {expect}");
+        }
+    }
+
+    #[test]
     fn distinct_draws_are_distinct_whatever_the_weights() {
         let mut rng = SmallRng::seed_from_u64(7);
         for weights in [vec![1.0; 4], vec![1e12, 1e-9, 1e-9, 0.0]] {

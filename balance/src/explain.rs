@@ -104,7 +104,8 @@ impl Balancer {
         let picked = self.choose(query, rng, &mut recorder);
         let in_rotation = self.sets.iter().flat_map(|set| {
             let recorder = &recorder;
-            let looked_at = recorder.sets.contains(&set.first);
+            // A session takes no set's turn.
+            let looked_at = recorder.session.is_some() || recorder.sets.contains(&set.first);
             let fate = move |index| self.fate(index, picked, looked_at, recorder, query);
             (set.first..set.first + set.len)
                 .map(move |index| self.candidate(index, fate(index), recorder, query))

@@ -1,9 +1,10 @@
 //! A fixed cyclic order in which each entry stands as often as its weight says, evenly spread, whatever the number of threads.
 //!
-//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node the turns go left or right as
-//! in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t` counts its own turns, so that
-//! every window of as many turns as the sum of the weights gives each entry exactly its weight, wherever the window starts.
-//! A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may share it.
+//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node
+//! the turns go left or right as in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t`
+//! counts its own turns, so that every window of as many turns as the sum of the weights gives each entry exactly its weight,
+//! wherever the window starts. A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may
+//! share it.
 
 /// Highest sum of weights: below 2^32, so that no product overflows.
 const MAX_SUM: f64 = 4_000_000_000.0;
@@ -139,6 +140,13 @@ mod tests {
     }
 
     #[test]
+    fn equal_entries_count_their_own_turns() {
+        let shares = Shares::new([2.0; 3].into_iter());
+        let turns: Vec<_> = (3..9).map(|tick| shares.at(tick).unwrap()).collect();
+        assert_eq!(turns, [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]);
+    }
+
+    #[test]
     fn nothing_without_weight() {
         assert_eq!(Shares::new([].into_iter()).at(7), None);
         assert_eq!(Shares::new([0.0, 0.0].into_iter()).at(7), None);
@@ -153,7 +161,7 @@ mod tests {
             prop_assume!(shares.sum() > 0);
             let mut counts = vec![0; weights.len()];
             let mut turns = vec![None; weights.len()];
-            for tick in 0..shares.sum() {
+            for tick in 0..2 * shares.sum() {
                 let (entry, turn) = shares.at(u64::from(start) + tick).unwrap();
                 counts[entry] += 1;
                 prop_assert_eq!(shares.entry(u64::from(start) + tick), Some(entry));
@@ -162,7 +170,7 @@ mod tests {
             }
             // Equal weights are one turn each.
             let common = if shares.equal { weights[0] } else { 1 };
-            prop_assert_eq!(counts.iter().map(|count| count * common).collect::<Vec<_>>(), weights);
+            prop_assert_eq!(counts.iter().map(|count| count * common / 2).collect::<Vec<_>>(), weights);
         }
     }
 }

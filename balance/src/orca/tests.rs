@@ -117,8 +117,89 @@ fn binary() {
 }
 
 #[test]
+fn maps() {
+    let named = |name: &str, value| vec![(name.to_owned(), value)];
+    let costs = || LoadReport { request_cost: named("db", 7.0), ..LoadReport::default() };
+    check("TEXT request_cost.db=7", Ok(costs()));
+    check(r#"JSON {"requestCost":{"db":7}}"#, Ok(costs()));
+    let entry = [&[1 << 3 | 2, 2][..], b"db", &[2 << 3 | 1], &7_f64.to_le_bytes()].concat();
+    // An entry may have unknown fields too: numbers, eight bytes, a text and four bytes.
+    let unknown =
+        [&[3 << 3, 0x80, 1, 4 << 3 | 1][..], &[0; 8], &[5 << 3 | 2, 1, 0, 6 << 3 | 5], &[0; 4]].concat();
+    for entry in [entry.clone(), [entry.clone(), unknown.clone()].concat()] {
+        check_binary(&[&[4 << 3 | 2, u8::try_from(entry.len()).unwrap()][..], &entry].concat(), Ok(costs()));
+    }
+    check_binary(&[&encoded()[..], &unknown[3..], &unknown[..3]].concat(), Err(OrcaError::Syntax));
+    check_binary(&[&encoded()[..], &[10 << 3 | 3]].concat(), Err(OrcaError::Syntax));
+    // A name of 200 bytes has a length of two.
+    let name = "n".repeat(200);
+    let entry = [&[1 << 3 | 2, 0xc8, 1][..], name.as_bytes(), &[2 << 3 | 1], &7_f64.to_le_bytes()].concat();
+    let report = LoadReport { named_metrics: named(&name, 7.0), ..LoadReport::default() };
+    check_binary(&[&[8 << 3 | 2, 0xd4, 1][..], &entry].concat(), Ok(report));
+    check("TEXT utilization.x=1.01", Err(OrcaError::Range));
+    check(
+        "TEXT named_metrics.x=1.01",
+        Ok(LoadReport { named_metrics: named("x", 1.01), ..LoadReport::default() }),
+    );
+}
+
+#[test]
+fn numbers_and_names() {
+    for text in ["1.", "+1", "1e", "1e+", "e1", "1.5.5", "- 1", "1_0", "--1", "1e2e3"] {
+        check(&format!("TEXT eps={text}"), Err(OrcaError::Syntax));
+        check(&format!(r#"JSON {{"eps":{text}}}"#), Err(OrcaError::Syntax));
+    }
+    check("TEXT eps=-0", Ok(LoadReport { eps: Some(-0.0), ..LoadReport::default() }));
+    check("TEXT eps=25e-1", Ok(LoadReport { eps: Some(2.5), ..LoadReport::default() }));
+    let report = LoadReport {
+        named_metrics: vec![("\"\\/\u{8}\u{c}\n\r\té".to_owned(), 1.0)],
+        ..LoadReport::default()
+    };
+    check(r#"JSON {"named_metrics":{"\"\\\/\b\f\n\r\t\u00E9":1}}"#, Ok(report));
+    for name in [r"\x", r"\u00g0", r"\u00", "\n", "\u{1f}", r"\"] {
+        check(&format!(r#"JSON {{"named_metrics":{{"{name}":1}}}}"#), Err(OrcaError::Syntax));
+    }
+}
+
+#[test]
+fn metrics_by_name() {
+    let report = LoadReport {
+        named_metrics: vec![("both".to_owned(), 1.0), ("a.b".to_owned(), 2.0)],
+        utilization: vec![("both".to_owned(), 0.3), ("x".to_owned(), 0.4)],
+        ..LoadReport::default()
+    };
+    for (name, expect) in [
+        ("both", Some(1.0)),
+        ("named_metrics.both", Some(1.0)),
+        ("utilization.both", Some(0.3)),
+        ("x", Some(0.4)),
+        ("named_metrics.x", None),
+        ("utilization.x", Some(0.4)),
+        ("a.b", Some(2.0)),
+        ("named_metrics.a.b", Some(2.0)),
+        ("y", None),
+    ] {
+        assert_eq!(report.metric(name), expect, "{name}");
+    }
+}
+
+#[test]
 fn bounded() {
     check(&format!("TEXT eps={}", "1".repeat(MAX_BYTES)), Err(OrcaError::TooLong));
+    let zeros = |count: usize| format!("TEXT eps={}", "0".repeat(count - "TEXT eps=".len()));
+    check(&zeros(MAX_BYTES), Ok(LoadReport { eps: Some(0.0), ..LoadReport::default() }));
+    check(&zeros(MAX_BYTES + 1), Err(OrcaError::TooLong));
+    let header = general_purpose::STANDARD.encode([0; MAX_BYTES]);
+    assert_eq!(LoadReport::parse_binary_header(header.as_bytes()), Err(OrcaError::TooLong));
+    let some: Vec<_> = (0..128).map(|i| format!("named_metrics.m{i}=1")).collect();
+    assert!(LoadReport::parse(format!("TEXT {}", some.join(",")).as_bytes()).is_ok());
+    let spread = |count| {
+        let each =
+            (0..count).map(|i| format!("{}.m{i}=1", ["named_metrics", "utilization", "request_cost"][i % 3]));
+        format!("TEXT {}", each.collect::<Vec<_>>().join(","))
+    };
+    assert!(LoadReport::parse(spread(128).as_bytes()).is_ok());
+    check(&spread(129), Err(OrcaError::TooLong));
     let many: Vec<_> = (0..129).map(|i| format!("named_metrics.m{i}=1")).collect();
     check(&format!("TEXT {}", many.join(",")), Err(OrcaError::TooLong));
 }

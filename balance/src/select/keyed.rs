@@ -98,13 +98,13 @@ impl Keyed {
             Owners::Ring(ring) => ring.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
             Owners::Maglev(maglev) => maglev.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
             Owners::Rendezvous(nodes) => {
-                let owner = nodes.owner(key, |index| may(index, observer));
                 if !O::LIVE {
                     (0..scene.slots.len()).for_each(|index| {
                         observer.scored(index, Score::Cost(1.0 / nodes.score(key, index)));
                     });
                 }
-                owner
+                // After the scores: of an endpoint that is full, that is the last word.
+                nodes.owner(key, |index| may(index, observer))
             }
         }
         .or_else(|| Self::least_loaded(scene))

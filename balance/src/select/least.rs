@@ -103,7 +103,8 @@ impl Least {
         let load = slot.load_with_one_more();
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
-        // As long as nothing was measured at all, all are alike. An average that has fallen to nothing must not hide the load.
-        load * measured.unwrap_or(if mean > 0.0 { SEED * mean } else { 1.0 }).max(1.0)
+        // At least a nanosecond: as long as nothing was measured at all, all are alike, and an average that has fallen to nothing
+        // does not hide the load.
+        load * measured.unwrap_or(SEED * mean).max(1.0)
     }
 }

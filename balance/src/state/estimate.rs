@@ -27,7 +27,7 @@ pub struct LatencyEstimate {
     loads: [AtLoad; LOADS],
 }
 
-/// Latencies as [`short`] numbers.
+/// Latencies as [`short`] numbers, 0 where there is none.
 #[derive(Debug)]
 struct AtLoad {
     at: AtomicU64,
@@ -100,7 +100,8 @@ impl AtLoad {
     }
 
     fn known(&self) -> bool {
-        self.count.load(Relaxed) > 0
+        // Not by the count: a reader may see the first count before the first median.
+        self.median.load(Relaxed) > 0
     }
 
     fn is_fresh(&self, now: Time) -> bool {
@@ -114,7 +115,7 @@ impl AtLoad {
     fn record(&self, nanos: f64, now: Time) {
         // What is no longer fresh does not outvote what comes now.
         let count = if self.is_fresh(now) { self.count.load(Relaxed) } else { 0 };
-        self.samples[usize::from(count) % SAMPLES].store(short(nanos), Relaxed);
+        self.samples[usize::from(count) % SAMPLES].store(short(nanos).max(1), Relaxed);
         let count = if usize::from(count) >= 2 * SAMPLES - 1 { count + 1 - 8 } else { count + 1 };
         let kept = SAMPLES.min(usize::from(count));
         let mut sorted: [u16; SAMPLES] = std::array::from_fn(|i| self.samples[i].load(Relaxed));

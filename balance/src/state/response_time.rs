@@ -11,20 +11,21 @@ const NEVER: u64 = u64::MAX;
 /// one beside the other's time, which is off by no more than the time between them.
 #[derive(Debug)]
 pub(crate) struct ResponseTime {
+    /// NaN while nothing was measured: a reader may see the first time before the first average.
     nanos: AtomicF64,
     at: AtomicU64,
 }
 
 impl ResponseTime {
     pub(crate) fn new() -> Self {
-        Self { nanos: AtomicF64::new(0.0), at: AtomicU64::new(NEVER) }
+        Self { nanos: AtomicF64::new(f64::NAN), at: AtomicU64::new(NEVER) }
     }
 
     /// Takes a latency, or what an error counts as; `decay` in nanoseconds.
     pub(crate) fn record(&self, nanos: f64, now: Time, decay: f64) {
         let at = self.at.load(Relaxed);
         let average = self.nanos.load();
-        if at == NEVER || nanos > average {
+        if average.is_nan() || nanos > average {
             self.nanos.store(nanos);
         } else {
             let kept = kept(Time::from_nanos(at), now, decay);
@@ -32,15 +33,15 @@ impl ResponseTime {
         }
         // A clock that went back does not make what comes later look younger.
         if at == NEVER || at < now.as_nanos() {
-            self.at.store(now.as_nanos().min(NEVER - 1), Relaxed);
+            self.at.store(now.as_nanos(), Relaxed);
         }
     }
 
     /// The average in nanoseconds as it has fallen by now; `None` if nothing was ever measured.
     #[inline]
     pub(crate) fn read(&self, now: Time, decay: f64) -> Option<f64> {
-        let at = self.at.load(Relaxed);
-        (at != NEVER).then(|| self.nanos.load() * kept(Time::from_nanos(at), now, decay))
+        let average = self.nanos.load();
+        (!average.is_nan()).then(|| average * kept(Time::from_nanos(self.at.load(Relaxed)), now, decay))
     }
 }
 

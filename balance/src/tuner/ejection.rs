@@ -258,3 +258,6 @@ fn by_failure_percentage<'a>(
     let fails = |seen: &Seen| seen.failures * 100 >= seen.judged * u64::from(rule.percent);
     enough.into_iter().filter(|(_, seen)| fails(seen)).map(|(id, _)| *id).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ async fn metrics_are_shown() {
         format!("evenkeel_endpoint_weight{{{pool},endpoint=\"{id}\"}} 1"),
         format!("evenkeel_endpoint_effective_weight{{{pool},endpoint=\"{id}\"}} 1"),
         format!("evenkeel_endpoint_response_time_seconds{{{pool},endpoint=\"{id}\"}} 0.0"),
-        format!("evenkeel_pool_algorithm_info{{algorithm=\"LeastRequest\",{pool}}} 1"),
+        format!("evenkeel_pool_algorithm_info{{{pool},algorithm=\"RoundRobin\"}} 1"),
         format!("evenkeel_backend_panic{{{pool},backend=\"all\"}} 0"),
         format!("evenkeel_endpoint_requests_total{{{pool},endpoint=\"{id}\"}} 1"),
         format!("evenkeel_build_info{{component=\"proxy\",version=\"{version}\"}} 1"),

@@ -1,10 +1,8 @@
 //! Ejections: who is taken out, for how long, and how an endpoint comes back.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, answered, backend, endpoint, equal};
+use crate::common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
     Absence, Algorithm, Ejected, Ejection, EjectionReason, Endpoint, EndpointReport, PoolSpec, Query,
     Standing,
@@ -180,8 +178,10 @@ fn a_trial_is_judged_when_the_answer_begins() {
 #[test]
 fn an_ejection_outlasts_a_panic() {
     let spec = |panic_threshold, sick: bool| {
-        let endpoint =
-            |index: u32| Endpoint { healthy: !sick || index % 2 == 0, ..endpoint(&format!("e{index}"), 1) };
+        let endpoint = |index: u32| Endpoint {
+            healthy: !sick || index.is_multiple_of(2),
+            ..endpoint(&format!("e{index}"), 1)
+        };
         let ejection = Some(Ejection { jitter: 0.0, ..Ejection::default() });
         let backends = vec![backend("b", 1, (0..10).map(endpoint).collect())];
         PoolSpec { ejection, panic_threshold, ..PoolSpec::new(Algorithm::RoundRobin, backends) }

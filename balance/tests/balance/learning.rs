@@ -1,10 +1,8 @@
 //! What outcomes teach of an endpoint, and what they do not.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, backend, endpoint, seconds};
+use crate::common::{Pool, backend, endpoint, seconds};
 use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, Status};
 
 const MS: Duration = Duration::from_millis(1);

@@ -1,17 +1,17 @@
 //! Pools to pick from, for all tests.
 
-#![allow(dead_code, reason = "no test uses all of it")]
-
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use evenkeel_balance::{
-    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, Guard, HashFunction, Key,
-    LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
-    Tuner, WeightedByLoad,
+    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Ejected, Endpoint, EndpointReport, Guard,
+    HashFunction, Key, LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash,
+    Standing, Status, Table, Time, Tuner, WeightedByLoad, orca::LoadReport,
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(crate) const S: Duration = Duration::from_secs(1);
 
 /// Every algorithm, and every table of the one that has several.
 pub(crate) fn algorithms() -> Vec<Algorithm> {
@@ -56,6 +56,10 @@ pub(crate) fn equal(count: usize) -> Vec<Backend> {
 
 pub(crate) fn seconds(count: u64) -> Time {
     Time::from_nanos(count * SECOND)
+}
+
+pub(crate) fn near<const N: usize>(found: [f64; N], expect: [f64; N]) -> bool {
+    found.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-9)
 }
 
 pub(crate) fn answered(status: u16, now: Time, latency: Duration) -> Outcome {
@@ -111,6 +115,37 @@ impl Pool {
         Some(pick.endpoint.id.to_string())
     }
 
+    /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with these.
+    pub(crate) fn answers(&mut self, id: &str, statuses: &[u16]) {
+        for status in statuses {
+            self.ends(id, answered(*status, self.now, MS));
+        }
+    }
+
+    /// A request that goes to an endpoint, since its session is there, and ends at once.
+    pub(crate) fn ends(&mut self, id: &str, outcome: Outcome) {
+        self.begins(id).set_outcome(outcome);
+    }
+
+    /// A request that goes to an endpoint, since its session is there.
+    pub(crate) fn begins(&mut self, id: &str) -> Guard {
+        let query = Query { affinity: Some(id), ..Query::at(self.now, 0) };
+        let pick = self.balancer.pick(&query, &mut self.rng).expect("an endpoint");
+        assert_eq!(pick.endpoint.id.as_str(), id);
+        pick.guard
+    }
+
+    /// A request that ends at once with a report of load.
+    pub(crate) fn reports(&mut self, id: &str, load: &LoadReport) {
+        self.ends(id, Outcome { load: Some(Box::new(load.clone())), ..answered(200, self.now, MS) });
+    }
+
+    /// The weights of endpoints as they are by now, even if the differences are too small for another balancer.
+    pub(crate) fn weights<const N: usize>(&mut self, ids: [&str; N]) -> [f64; N] {
+        self.set(self.tuner.spec().clone());
+        ids.map(|id| self.effective_weight(id))
+    }
+
     /// How often each endpoint is picked, each request ending before the next.
     pub(crate) fn counts(&mut self, picks: u32) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
@@ -120,6 +155,25 @@ impl Pool {
             }
         }
         counts
+    }
+
+    /// Where an endpoint stands, as the tuner reports it.
+    pub(crate) fn standing(&self, id: &str) -> Standing {
+        self.reported(id).standing
+    }
+
+    /// The ejection that is on, or whose probation is.
+    pub(crate) fn ejection(&self, id: &str) -> Option<Ejected> {
+        self.reported(id).ejection
+    }
+
+    pub(crate) fn effective_weight(&self, id: &str) -> f64 {
+        self.reported(id).effective_weight
+    }
+
+    fn reported(&self, id: &str) -> EndpointReport {
+        let report = self.tuner.report();
+        report.endpoints.into_iter().find(|each| each.id.as_str() == id).expect("an endpoint of the pool")
     }
 
     pub(crate) fn in_flight(&self, id: &str) -> u64 {

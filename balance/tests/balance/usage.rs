@@ -1,10 +1,8 @@
 //! What Adaptive goes by, beyond what the requests show: reported load, and usage that is brought.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, answered, equal};
+use crate::common::{Pool, answered, equal};
 use evenkeel_balance::{Adaptive, AdaptiveSignal, Algorithm, Outcome, Usage, UsageSource, orca::LoadReport};
 
 const STEP: Duration = Duration::from_secs(5);

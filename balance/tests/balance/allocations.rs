@@ -2,15 +2,13 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts is one")]
 
-mod common;
-
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     time::Duration,
 };
 
-use common::{Pool, algorithms, answered, equal};
+use crate::common::{Pool, algorithms, answered, equal};
 use evenkeel_balance::{Key, Query};
 
 /// Counts this thread's allocations, and leaves them to the system.

@@ -1,11 +1,9 @@
 //! Hashes and owners of keys beside those of an independent implementation: `testdata/golden.py` makes `golden.txt`.
 
-mod common;
-
-use common::{Pool, backend, endpoint};
+use crate::common::{Pool, backend, endpoint};
 use evenkeel_balance::{Algorithm, Backend, ConsistentHash, HashFunction, Key, Query, Table, Time};
 
-const GOLDEN: &str = include_str!("../testdata/golden.txt");
+const GOLDEN: &str = include_str!("../../testdata/golden.txt");
 
 fn function(name: &str) -> HashFunction {
     *HashFunction::ALL.iter().find(|function| format!("{function:?}") == name).expect("a known function")

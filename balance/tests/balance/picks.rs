@@ -1,10 +1,8 @@
 //! What every pick keeps to, whatever the algorithm, and what each algorithm promises.
 
-mod common;
-
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use common::{Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
+use crate::common::{Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
     Algorithm, Backend, Balancer, ConsistentHash, Endpoint, Guard, HashFunction, Outcome, PoolSpec,
     PoolState, Query, SourceIpHash, Status, Table, Time,
@@ -106,20 +104,6 @@ fn the_same_client_has_the_same_endpoint_on_every_proxy() {
         let one = pick(1, 0, client(last), false);
         assert_eq!(one, pick(2, 3, client(last), false));
         assert_eq!(one, pick(3, 1, client(last), true), "IPv4 within IPv6");
-    }
-}
-
-#[test]
-fn terminating_endpoints_are_the_last_resort_of_their_backend() {
-    let terminating = |name: &str| Endpoint { terminating: true, ..endpoint(name, 1) };
-    for algorithm in algorithms() {
-        let with_ready = vec![backend("b", 1, vec![endpoint("ready", 1), terminating("old")])];
-        assert_eq!(Pool::new(algorithm.clone(), with_ready).counts(50).keys().collect::<Vec<_>>(), ["ready"]);
-        let without = vec![backend("b", 1, vec![terminating("old")])];
-        assert_eq!(Pool::new(algorithm.clone(), without).counts(50).keys().collect::<Vec<_>>(), ["old"]);
-        let unhealthy = Endpoint { healthy: false, ..endpoint("sick", 1) };
-        let sick = vec![backend("b", 1, vec![unhealthy, terminating("old")])];
-        assert!(Pool::new(algorithm, sick).counts(50).is_empty(), "a ready one exists, if not a healthy one");
     }
 }
 

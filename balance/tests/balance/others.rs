@@ -1,10 +1,8 @@
 //! Algorithms that single requests name, beside the pool's own: what they go by is followed all the same.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, answered, equal};
+use crate::common::{Pool, answered, equal};
 use evenkeel_balance::{Adaptive, Algorithm, Auto, Balancer, PoolSpec};
 
 const MS: Duration = Duration::from_millis(1);

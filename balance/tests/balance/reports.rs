@@ -1,10 +1,8 @@
 //! Load reports: what they do, how long, and what they do not.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, answered, backend, endpoint, equal};
+use crate::common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
     Algorithm, Auto, Endpoint, Locality, Outcome, Place, PoolSpec, Query, WeightedByLoad, orca::LoadReport,
 };

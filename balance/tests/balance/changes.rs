@@ -1,16 +1,12 @@
 //! Changes of a pool under load: nothing that was learned is lost, nothing stays counted, and odd pools do no harm.
 
-mod common;
-
 use std::{collections::BTreeMap, time::Duration};
 
-use common::{Pool, algorithms, answered, backend, endpoint, equal};
+use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
     Algorithm, ConsistentHash, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table, Time,
 };
 use proptest::prelude::*;
-
-const MS: Duration = Duration::from_millis(1);
 
 type Learned = BTreeMap<String, (u64, u64, u64, Option<u64>)>;
 
@@ -91,7 +87,7 @@ fn a_clock_that_goes_back_does_no_harm() {
 
 #[test]
 fn without_a_key_at_random() {
-    for algorithm in algorithms().into_iter().filter(common::is_by_key) {
+    for algorithm in algorithms().into_iter().filter(is_by_key) {
         let mut pool = Pool::new(algorithm, equal(4));
         let mut counts = BTreeMap::<usize, u32>::new();
         for _ in 0..4000 {

@@ -1,10 +1,8 @@
 //! Levels of locality beyond the zone: each gives to the next what it cannot take.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Pool, backend, endpoint};
+use crate::common::{Pool, backend, endpoint};
 use evenkeel_balance::{Algorithm, Endpoint, Locality, Place, PoolSpec};
 
 const S: Duration = Duration::from_secs(1);

@@ -1,0 +1,149 @@
+//! What Auto chooses, and when.
+
+use std::time::Duration;
+
+use evenkeel_balance::{
+    Adaptive, Algorithm, Auto, AutoReport, Evidence, LeastResponseTime, Prequal, SourceIpHash, Time,
+    WeightedByLoad, orca::LoadReport,
+};
+use rand::Rng as _;
+
+use crate::common::{MS, Pool, S, answered, equal, near, seconds};
+
+#[test]
+fn auto_chooses_by_lasting_differences_after_its_dwell_time() {
+    for (slow, expect) in [(1.0, "LeastRequest"), (8.0, "Prequal")] {
+        let mut pool = Pool::new(Algorithm::Auto(Auto::default()), equal(8));
+        let mut early = true;
+        for tick in 0..60_u32 {
+            for number in 0..800 {
+                let noise = -pool.rng.random_range(0.001_f64..1.0).ln();
+                let now = pool.now;
+                let mut pick = pool.pick(u32::to_be_bytes(number).into(), &[]).expect("an endpoint");
+                let times = if matches!(pick.endpoint.id.as_str(), "e0" | "e1") { slow } else { 1.0 };
+                pick.guard.set_outcome(answered(200, now, MS.mul_f64(10.0 * noise * times)));
+            }
+            pool.tick(S);
+            early &= tick >= 25 || pool.balancer.algorithm().name() == "LeastRequest";
+        }
+        assert!(early, "its dwell time");
+        let auto = pool.tuner.report().auto.expect("a choice");
+        assert_eq!(auto.active.name(), expect, "{auto:?}");
+        assert_eq!(pool.balancer.algorithm().name(), expect);
+        assert!(auto.scores.len() >= 4);
+    }
+}
+
+/// The first of those allowed is in use; the first look is behind it.
+fn pool(allowed: Vec<Algorithm>) -> Pool {
+    let mut pool = Pool::new(Algorithm::Auto(Auto { allowed, ..Auto::default() }), equal(2));
+    pool.tick(Duration::ZERO);
+    pool
+}
+
+/// Two seconds in which each endpoint answers so often, the second one taking four times as long.
+fn look(pool: &mut Pool, answers: u32) {
+    for _ in 0..answers {
+        pool.ends("e0", answered(200, pool.now, 10 * MS));
+        pool.ends("e1", answered(200, pool.now, 40 * MS));
+    }
+    pool.tick(2 * S);
+}
+
+fn report(pool: &Pool) -> AutoReport {
+    pool.tuner.report().auto.expect("a choice")
+}
+
+/// Standard deviation of two values as far apart as the logarithms of four times.
+const SPREAD: f64 = 2.0 * std::f64::consts::LN_2 * std::f64::consts::FRAC_1_SQRT_2;
+
+#[test]
+fn what_two_stretches_in_a_row_agree_upon_is_evidence() {
+    let in_turn = Algorithm::LeastRequest { choices: 16 };
+    for (algorithm, expect) in [(Algorithm::RoundRobin, SPREAD), (in_turn, SPREAD / 2.0)] {
+        let mut pool = pool(vec![algorithm.clone()]);
+        look(&mut pool, 8);
+        assert_eq!(report(&pool).evidence.intervals, 0, "nothing to compare it with");
+        look(&mut pool, 7);
+        assert_eq!(report(&pool).evidence.intervals, 0, "the second stretch has not ended");
+        look(&mut pool, 1);
+        let Evidence { endpoints, spread, in_flight, reporting, intervals } = report(&pool).evidence;
+        assert_eq!((endpoints, intervals), (2, 1));
+        assert!(near([spread, in_flight, reporting], [expect, 0.0, 0.0]), "{algorithm:?}: {spread}");
+    }
+}
+
+#[test]
+fn scores_go_by_the_evidence() {
+    let allowed = vec![
+        Algorithm::RoundRobin,
+        Algorithm::WeightedRoundRobin,
+        Algorithm::PowerOfTwoChoices { choices: 2 },
+        Algorithm::LeastRequest { choices: 16 },
+        Algorithm::LeastResponseTime(LeastResponseTime::default()),
+        Algorithm::Prequal(Prequal::default()),
+        Algorithm::Adaptive(Adaptive::default()),
+        Algorithm::Random,
+        Algorithm::WeightedByLoad(WeightedByLoad::default()),
+        Algorithm::SourceIpHash(SourceIpHash::default()),
+    ];
+    for (in_flight, slope) in [(0, 2.2), (1, 1.7), (2, 1.2), (6, 1.2)] {
+        let mut pool = pool(allowed.clone());
+        let _guards: Vec<_> = (0..in_flight).map(|_| pool.begins("e0")).collect();
+        (0..2).for_each(|_| look(&mut pool, 8));
+        let expect = [
+            (1.02, 4.0),
+            (1.02, 4.0),
+            (1.08, slope),
+            (1.0, slope),
+            (1.08, 0.3),
+            (1.1, 0.1),
+            (1.2, 0.6),
+            (1.5, 4.0),
+        ];
+        let report = report(&pool);
+        assert_eq!(report.scores.len(), expect.len(), "neither by load without reports, nor by key");
+        for ((algorithm, score), (base, slope)) in report.scores.iter().zip(expect) {
+            let expect: f64 = base * (slope * SPREAD).exp();
+            assert!((score - expect).abs() < 1e-9, "{algorithm:?}: {score} {expect}");
+        }
+        let load = LoadReport { cpu_utilization: Some(0.5), ..LoadReport::default() };
+        pool.reports("e0", &load);
+        look(&mut pool, 8);
+        assert_eq!(self::report(&pool).scores.len(), expect.len(), "half of them report");
+        pool.reports("e1", &load);
+        look(&mut pool, 8);
+        assert_eq!(self::report(&pool).scores.len(), expect.len() + 1);
+    }
+}
+
+#[test]
+fn a_choice_takes_four_looks_with_evidence_the_time_to_dwell_and_a_clear_difference() {
+    let prequal = || Algorithm::Prequal(Prequal::default());
+    let choose = |dwell, hysteresis, looks| {
+        let allowed = vec![Algorithm::RoundRobin, prequal()];
+        let mut pool =
+            Pool::new(Algorithm::Auto(Auto { allowed, dwell, hysteresis, ..Auto::default() }), equal(2));
+        pool.tick(Duration::ZERO);
+        (0..looks).for_each(|_| look(&mut pool, 8));
+        let report = report(&pool);
+        assert_eq!(report.active, *pool.balancer.algorithm());
+        (report.active == prequal(), report.since)
+    };
+    // The first look has nothing to compare with.
+    assert_eq!(choose(S, 0.1, 4), (false, Time::ZERO));
+    assert_eq!(choose(S, 0.1, 5), (true, seconds(10)));
+    assert_eq!(choose(20 * S, 0.1, 9), (false, Time::ZERO));
+    assert_eq!(choose(20 * S, 0.1, 10), (true, seconds(20)));
+    assert_eq!(choose(S, 0.1, 30), (true, seconds(10)), "and stands");
+    // Prequal scores 1.21 where turns score 51.5: better by far, whatever the hysteresis.
+    assert!(choose(S, 1.0, 5).0);
+    // Turns score 0.68 of what chance does, whatever the spread.
+    for (hysteresis, expect) in [(0.33, Algorithm::Random), (0.31, Algorithm::RoundRobin)] {
+        let allowed = vec![Algorithm::Random, Algorithm::RoundRobin];
+        let mut pool = Pool::new(Algorithm::Auto(Auto { allowed, hysteresis, ..Auto::default() }), equal(2));
+        pool.tick(Duration::ZERO);
+        (0..30).for_each(|_| look(&mut pool, 8));
+        assert_eq!(report(&pool).active, expect, "{hysteresis}");
+    }
+}

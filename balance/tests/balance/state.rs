@@ -1,0 +1,51 @@
+//! What is learned of how requests end, and counted while they have not.
+
+use evenkeel_balance::{Algorithm, Ejection, LeastResponseTime, Outcome, PoolSpec, Query};
+
+use crate::common::{MS, Pool, S, answered, equal};
+
+#[test]
+fn an_error_counts_as_its_penalty_or_as_long_as_it_asks_for() {
+    let least = LeastResponseTime { error_penalty: 7 * S, ..LeastResponseTime::default() };
+    for (status, asked, expect) in [
+        (429, None, Some(7 * S)),
+        (500, None, Some(7 * S)),
+        (503, Some(S), Some(7 * S)),
+        (503, Some(60 * S), Some(60 * S)),
+        (429, Some(3000 * S), Some(300 * S)),
+        (404, Some(60 * S), None),
+        (200, Some(60 * S), Some(MS)),
+    ] {
+        let mut pool = Pool::new(Algorithm::LeastResponseTime(least.clone()), equal(2));
+        pool.ends("e0", Outcome { retry_after: asked, ..answered(status, pool.now, MS) });
+        let found = pool.state.endpoint(&"e0".into()).response_time_nanos(pool.now);
+        assert_eq!(found, expect.map(|time| time.as_secs_f64() * 1e9), "{status} {asked:?}");
+    }
+}
+
+#[test]
+fn what_may_eject_is_urgent_until_the_next_tick() {
+    for (status, count, expect) in
+        [(200, 9, false), (404, 9, false), (429, 9, false), (500, 4, false), (500, 5, true)]
+    {
+        let spec = PoolSpec::new(Algorithm::RoundRobin, equal(2));
+        let mut pool = Pool::of(PoolSpec { ejection: Some(Ejection::default()), ..spec });
+        pool.answers("e0", &vec![status; count]);
+        assert_eq!(pool.state.is_urgent(), expect, "{count} of {status}");
+        pool.tick(MS);
+        assert!(!pool.state.is_urgent());
+    }
+}
+
+#[test]
+fn requests_in_flight_are_those_of_all_workers() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
+    let begins = |pool: &mut Pool, worker| {
+        let query = Query::at(pool.now, worker);
+        pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.guard)
+    };
+    let guards = [0, 1, 2, 7].map(|worker| begins(&mut pool, worker));
+    assert_eq!(pool.state.in_flight(), 4);
+    drop(guards);
+    assert_eq!(pool.state.in_flight(), 0);
+}
