@@ -109,7 +109,7 @@ fn panic_and_ejections_are_told() {
     let status = &world.statuses[&ObjectName::new("shop", "a")];
     let counts = status.endpoints.clone().unwrap();
     assert_eq!((counts.total, counts.healthy, counts.ejected), (2, 1, 1));
-    assert_eq!(counts.panicking, [backend.clone()]);
+    assert_eq!(counts.panicking, std::slice::from_ref(&backend));
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
     assert!(ready.status == "True" && ready.message.contains(&backend), "{ready:?}");
 }
