@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
-    Algorithm, ConsistentHash, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table, Time,
+    Algorithm, ConsistentHash, Ejected, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table, Time,
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,11 @@ fn learned(pool: &Pool, count: usize) -> Learned {
         (id, (state.in_flight(), state.requests(), state.failures(), time))
     };
     (0..count).map(of).collect()
+}
+
+fn ejections(pool: &Pool) -> BTreeMap<String, Ejected> {
+    let endpoints = pool.tuner.report().endpoints.into_iter();
+    endpoints.filter_map(|each| Some((each.id.to_string(), each.ejection?))).collect()
 }
 
 fn load(pool: &mut Pool, requests: u32, open: &mut Vec<Guard>) {
@@ -36,18 +41,27 @@ fn load(pool: &mut Pool, requests: u32, open: &mut Vec<Guard>) {
 fn every_change_of_algorithm_keeps_what_was_learned() {
     for from in algorithms() {
         for to in algorithms() {
-            let mut pool = Pool::new(from.clone(), equal(8));
+            let spec = |algorithm: &Algorithm| PoolSpec {
+                ejection: Some(Default::default()),
+                ..PoolSpec::new(algorithm.clone(), equal(8))
+            };
+            let mut pool = Pool::of(spec(&from));
             let mut open = Vec::new();
-            load(&mut pool, 300, &mut open);
+            load(&mut pool, 294, &mut open);
+            let requests = pool.state.endpoint(&"e3".into()).requests();
+            (0..6).for_each(|_| pool.ends("e3", answered(500, pool.now, MS)));
+            assert_eq!(pool.state.endpoint(&"e3".into()).requests(), requests + 6);
             pool.tick(MS);
-            let before = learned(&pool, 8);
-            pool.set(PoolSpec::new(to.clone(), equal(8)));
-            assert_eq!(learned(&pool, 8), before, "{from:?} to {to:?}");
+            let before = (learned(&pool, 8), ejections(&pool));
+            assert!(before.1.contains_key("e3"), "{from:?}: {before:?}");
+            pool.set(spec(&to));
+            assert_eq!((learned(&pool, 8), ejections(&pool)), before, "{from:?} to {to:?}");
+            assert!(!pool.counts(100).contains_key("e3"), "{from:?} to {to:?}");
             load(&mut pool, 300, &mut open);
             drop(open);
             assert_eq!(pool.state.in_flight(), 0, "{from:?} to {to:?}");
             let requests: u64 = learned(&pool, 8).values().map(|(_, requests, ..)| requests).sum();
-            assert_eq!(requests, 600);
+            assert_eq!(requests, 700);
         }
     }
 }
