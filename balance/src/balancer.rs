@@ -46,10 +46,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Requests in flight with one more, for each unit of weight.
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-    pub(crate) fn load_with_one_more(&self) -> f64 {
-        (self.state.in_flight() + 1) as f64 / self.weight
+    /// Requests in flight with one more.
+    pub(crate) fn in_flight_with_one_more(&self) -> f64 {
+        f64::from(u32::try_from(self.state.in_flight()).unwrap_or(u32::MAX)) + 1.0
     }
 }
 

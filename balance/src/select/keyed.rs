@@ -112,7 +112,7 @@ impl Keyed {
 
     /// Where there is most room: only if weights are so far apart that the walk did not come by.
     fn least_loaded(scene: &Scene<'_>) -> Option<usize> {
-        let load = |index: usize| scene.slots[index].load_with_one_more();
+        let load = |index: usize| scene.slots[index].in_flight_with_one_more() / scene.slots[index].weight;
         let left = (0..scene.slots.len()).filter(|index| !scene.excludes(*index));
         left.min_by(|a, b| load(*a).total_cmp(&load(*b)))
     }

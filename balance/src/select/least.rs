@@ -87,20 +87,22 @@ impl Least {
         observer: &mut O,
     ) -> Option<usize> {
         let mean = self.decay.map(|_| scene.state.rules().mean_latency.load());
-        let mut best: Option<(usize, f64)> = None;
+        let mut best: Option<(usize, f64, f64)> = None;
         for index in indices {
-            let cost = self.cost(index, mean, scene);
-            observer.scored(index, Score::Cost(cost));
-            if best.is_none_or(|(_, lowest)| cost < lowest) {
-                best = Some((index, cost));
+            let (cost, weight) = (self.cost(index, mean, scene), scene.slots[index].weight);
+            observer.scored(index, Score::Cost(cost / weight));
+            // cost / weight < lowest / its_weight, without the divisions.
+            if best.is_none_or(|(_, lowest, its_weight)| cost * its_weight < lowest * weight) {
+                best = Some((index, cost, weight));
             }
         }
-        best.map(|(index, _)| index)
+        best.map(|(index, ..)| index)
     }
 
+    /// Before it is divided by the weight.
     fn cost(&self, index: usize, mean: Option<f64>, scene: &Scene<'_>) -> f64 {
         let slot = &scene.slots[index];
-        let load = slot.load_with_one_more();
+        let load = slot.in_flight_with_one_more();
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
         // At least a nanosecond: as long as nothing was measured at all, all are alike, and an average that has fallen to nothing
