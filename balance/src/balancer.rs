@@ -94,7 +94,7 @@ impl Balancer {
             by_id: Vec::new(),
             absent: Vec::new(),
             state: Arc::clone(state),
-            turns: state.turns(plan.algorithm.name()),
+            turns: state.turns(plan.turns),
             generation: state.next_generation(),
         };
         for set in &plan.sets {

@@ -34,6 +34,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) algorithm: Algorithm,
+    /// The algorithm as it is configured, by which turns are kept: Auto has its own.
+    pub(crate) turns: &'static str,
     pub(crate) sets: Vec<EndpointSet>,
     pub(crate) others: Vec<Other>,
 }
@@ -100,8 +102,12 @@ impl Absence {
 
 impl Plan {
     pub(crate) fn new(spec: &PoolSpec, state: &PoolState, tuning: &Tuning) -> Self {
-        let mut plan =
-            Self { algorithm: algorithm(&spec.algorithm, tuning), sets: Vec::new(), others: Vec::new() };
+        let mut plan = Self {
+            algorithm: algorithm(&spec.algorithm, tuning),
+            turns: spec.algorithm.name(),
+            sets: Vec::new(),
+            others: Vec::new(),
+        };
         for backend in &spec.backends {
             plan.add(spec, backend, state, tuning);
         }

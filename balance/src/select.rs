@@ -55,7 +55,7 @@ impl Scene<'_> {
     /// Requests in flight to these endpoints. Those of the pool where they are all of it; O(n) otherwise, since backends with
     /// as many requests have as many in flight only if they are as fast.
     fn in_flight(&self) -> u64 {
-        if self.balancer.sets.len() == 1 {
+        if self.balancer.sets.len() == 1 && self.balancer.absent.is_empty() {
             return self.state.in_flight();
         }
         self.slots.iter().map(|slot| slot.state.in_flight()).sum()

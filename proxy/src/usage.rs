@@ -173,19 +173,27 @@ fn taken(text: &str, plan: &Plan, cpu: &mut Counter, now: Instant) -> Result<(Us
     Ok((Usage { at: clock::of(now.into_std()), cpu: cores, memory }, reading))
 }
 
-/// A counter, as it was read last.
+/// Time between two pages below which they say nothing of a rate: counters of CPU advance in steps of 10 ms.
+const MIN_WINDOW: Duration = Duration::from_millis(100);
+
+/// A counter, as it was last taken, and its last rate.
 #[derive(Debug, Default)]
-struct Counter(Option<(f64, Instant)>);
+struct Counter {
+    last: Option<(f64, Instant)>,
+    rate: Option<f64>,
+}
 
 impl Counter {
-    /// By how much it has grown in a second since it was read last, if it was; and whether it has gone back.
+    /// By how much it has grown in a second since it was last taken, if it was; and whether it has gone back.
     fn rate(&mut self, value: f64, now: Instant) -> (Option<f64>, bool) {
-        let Some((last, at)) = self.0.replace((value, now)) else { return (None, false) };
-        let seconds = now.duration_since(at).as_secs_f64();
-        if value < last {
-            return (None, true);
-        }
-        ((seconds > 0.0).then(|| (value - last) / seconds), false)
+        let (was_reset, rate) = match self.last {
+            None => (false, None),
+            Some((last, _)) if value < last => (true, None),
+            Some((_, at)) if now.duration_since(at) < MIN_WINDOW => return (self.rate, false),
+            Some((last, at)) => (false, Some((value - last) / now.duration_since(at).as_secs_f64())),
+        };
+        (self.last, self.rate) = (Some((value, now)), rate);
+        (rate, was_reset)
     }
 }
 
@@ -233,6 +241,23 @@ mod tests {
             (at("1.25"), Some(1.0), None, Reading::Read),
         ];
         check(&[AdaptiveSignal::CPU], &pages);
+    }
+
+    #[test]
+    fn pages_in_quick_succession_say_nothing_of_the_rate() {
+        let (mut counter, start) = (Counter::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        for (value, milliseconds, expect) in [
+            (7.0, 0, None),
+            (7.01, 2, None),
+            (7.1, 200, Some(0.5)),
+            (7.2, 210, Some(0.5)),
+            (7.3, 300, Some(2.0)),
+        ] {
+            let (rate, was_reset) = counter.rate(value, at(milliseconds));
+            let near = |rate: f64| expect.is_some_and(|expect: f64| (rate - expect).abs() < 1e-9);
+            assert!(!was_reset && rate.map_or(expect.is_none(), near), "{milliseconds} ms: {rate:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,15 @@ impl Tuner {
         if self.clocks.locality.over(INTERVAL, now).is_none() {
             return;
         }
-        for set in &self.plan.sets {
+        let sets = &self.plan.sets;
+        for (backend, all_kept) in &mut self.kept {
+            for (level, kept) in all_kept.iter_mut().enumerate() {
+                if !sets.iter().any(|set| set.backend == *backend && set.level == level) {
+                    *kept = 1.0; // whoever comes there is not busy yet
+                }
+            }
+        }
+        for set in sets {
             let Some(place) = locality.places()[set.level] else { continue };
             let all_kept = self.kept.entry(set.backend.clone()).or_insert([1.0; LEVELS]);
             let kept = &mut all_kept[set.level];

@@ -1,7 +1,7 @@
 //! Watches a cluster. One watch for each kind, none shared, each with a back-off of its own.
 //!
 //! Both the endpoints of pools and the proxies come from one watch of EndpointSlices, so that they never contradict each
-//! other. Of nodes only the metadata is asked for, since a slice tells the node and the zone of an endpoint, but not its region.
+//! other. Of nodes and namespaces only the metadata is asked for: a slice tells the zone of an endpoint, but not its region.
 
 use std::{
     fmt::Debug,

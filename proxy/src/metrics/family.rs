@@ -138,9 +138,12 @@ fn of_retries(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
 fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
     type Value = fn(&super::EndpointFigures<'_>) -> Option<f64>;
     let shown: [(&str, &str, MetricType, Value); 7] = [
-        ("evenkeel_endpoint_up", "Whether the endpoint takes requests.", MetricType::GAUGE, |endpoint| {
-            Some(f64::from(u8::from(endpoint.up)))
-        }),
+        (
+            "evenkeel_endpoint_up",
+            "Whether the endpoint takes requests, and passes its checks.",
+            MetricType::GAUGE,
+            |endpoint| Some(f64::from(u8::from(endpoint.up))),
+        ),
         (
             "evenkeel_endpoint_weight",
             "Weight of the endpoint within its backend.",
@@ -262,7 +265,7 @@ fn endpoint_durations(pools: &[PoolFigures<'_>]) -> MetricFamily {
     }
     named(
         "evenkeel_endpoint_duration_seconds",
-        "Time from a request to the head of the endpoint's response; without a label endpoint, that of all others.",
+        "Time from the end of a request to the head of the endpoint's response; without a label endpoint, that of all others.",
         MetricType::HISTOGRAM,
         metrics,
     )

@@ -3,7 +3,7 @@
 //! Written here, since of the libraries that read this format one takes what is not in order for nothing at all and splits the
 //! values of labels at commas and braces, and the other's licence does not fit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is wrong with the lines of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub(super) enum Invalid {
 }
 
 /// Labels of a series by name, their values as they are written.
-type Labels<'a> = BTreeSet<(&'a str, &'a str)>;
+type Labels<'a> = BTreeMap<&'a str, &'a str>;
 
 /// The sum of all series of a metric; `None` if there is none.
 pub(super) fn sum(page: &str, metric: &str) -> Result<Option<f64>, Invalid> {
@@ -54,10 +54,9 @@ fn labels(text: &str) -> Result<(Labels<'_>, &str), Invalid> {
         let (name, after) = rest.split_once('=').ok_or(Invalid::Syntax)?;
         let name = name.trim_end_matches(BLANK);
         let (value, after) = quoted(after.trim_start_matches(BLANK))?;
-        if !is_label(name) || labels.iter().any(|(known, _)| *known == name) {
+        if !is_label(name) || labels.insert(name, value).is_some() {
             return Err(Invalid::Syntax);
         }
-        labels.insert((name, value));
         rest = after.trim_start_matches(BLANK);
         match rest.strip_prefix(',') {
             Some(after) => rest = after,

@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -15,8 +19,8 @@ use serde_json::json;
 use crate::common::{
     PATIENCE, activate, at,
     client::{self, GET, Response},
-    endpoint::{Endpoint, OK, canned},
-    free_port, metrics, pool, proxy, report, serving_as, until, until_metric,
+    endpoint::{Endpoint, OK, canned, endpoint},
+    free_port, metrics, pool, proxy, report, serving_as, until, until_async, until_metric,
 };
 
 /// Endpoints that say who they are, and with what load.
@@ -247,22 +251,28 @@ async fn an_endpoint_that_fails_is_taken_out_and_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_told_and_hides_no_ejection() {
-    let good = canned(OK).await;
-    let bad = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;
-    let check = HealthCheck {
-        passive: Some(PassiveHealthCheck::default()),
-        panic_threshold: 60,
-        ..HealthCheck::default()
-    };
-    let (proxy, address) =
-        serving_as(&[good.address, bad.address], |pool| pool.health_check = Some(check)).await;
+    const BROKEN: &str = "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n";
+    let (good, bad, asked) = (canned(OK).await, canned(BROKEN).await, Arc::new(AtomicUsize::new(0)));
+    let later = endpoint(move |mut wire| {
+        let asked = Arc::clone(&asked);
+        async move {
+            while wire.request().await.is_some() {
+                wire.send(if asked.fetch_add(1, Relaxed) < 8 { OK } else { BROKEN }).await;
+            }
+        }
+    })
+    .await;
+    let passive = PassiveHealthCheck { max_ejection_percent: 100, ..PassiveHealthCheck::default() };
+    let check = HealthCheck { passive: Some(passive), panic_threshold: 70, ..HealthCheck::default() };
+    let addresses = [good.address, bad.address, later.address];
+    let (proxy, address) = serving_as(&addresses, |pool| pool.health_check = Some(check)).await;
     let panics = |panics| {
         format!(
             "evenkeel_backend_panic{{pool_namespace=\"shop\",pool=\"checkout\",backend=\"all\"}} {panics}"
         )
     };
     until_metric(&proxy, &panics(0)).await;
-    for _ in 0..12 {
+    for _ in 0..18 {
         client::ask(address, GET).await;
     }
     until_metric(&proxy, &panics(1)).await;
@@ -275,4 +285,11 @@ async fn a_panic_is_told_and_hides_no_ejection() {
         client::ask(address, GET).await;
     }
     assert!(report(&proxy, "a").endpoints[&bad.address.to_string()].requests > before, "in spite of that");
+    let labels = "pool_namespace=\"shop\",pool=\"checkout\",reason=\"Consecutive5xx\"";
+    until_async("the second ejection, in the panic", async || {
+        client::ask(address, GET).await;
+        metrics(&proxy).await.contains(&format!("evenkeel_ejections_total{{{labels}}} 2"))
+    })
+    .await;
+    assert!(report(&proxy, "a").endpoints[&later.address.to_string()].is_ejected());
 }

@@ -194,6 +194,9 @@ struct File {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Short {
+    /// So many seeds.
+    #[serde(default = "one")]
+    seeds: u32,
     /// Merged into every case.
     #[serde(default)]
     base: Value,
@@ -233,7 +236,7 @@ impl Scenario {
         let mut scenario = Self {
             name: name.to_owned(),
             title: file.title,
-            seeds: if short { 1 } else { file.seeds },
+            seeds: if short { shortened.as_ref().map_or(1, |of| of.seeds) } else { file.seeds },
             algorithms: file.algorithms,
             published: file.published.filter(|_| !short),
             axes: file.matrix.iter().map(|axis| axis.keys().cloned().collect()).collect(),

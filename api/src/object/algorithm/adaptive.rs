@@ -61,7 +61,7 @@ impl Default for Adaptive {
 #[serde(rename_all = "camelCase", default)]
 pub struct PrometheusPage {
     /// Path, and query if any.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*$"))]
     pub path: String,
 
     /// Port to ask, if it is not the endpoint's own.

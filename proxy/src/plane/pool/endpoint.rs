@@ -54,6 +54,10 @@ impl EndpointEntry {
         metrics: &Arc<PoolMetrics>,
     ) {
         let same = self.reader.take().filter(|reader| plan.as_ref().is_some_and(|plan| reader.is_by(plan)));
+        if same.is_none() {
+            // What another page showed may have been of another kind.
+            self.usage = Arc::default();
+        }
         self.reader = same.or_else(|| plan.map(|plan| pages.start(plan, &self.usage, metrics)));
     }
 }
