@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) turns: &'static str,
     pub(crate) sets: Vec<EndpointSet>,
     pub(crate) others: Vec<Other>,
+    /// What ejections left, also where it makes no difference: in a panic it is told all the same.
+    standings: HashMap<EndpointId, Standing>,
 }
 
 /// Endpoints of one backend at one level of locality. There is at least one.
@@ -107,6 +109,7 @@ impl Plan {
             turns: spec.algorithm.name(),
             sets: Vec::new(),
             others: Vec::new(),
+            standings: tuning.standings.clone(),
         };
         for backend in &spec.backends {
             plan.add(spec, backend, state, tuning);
@@ -189,6 +192,7 @@ impl Plan {
                 })
         };
         self.algorithm == other.algorithm
+            && self.standings == other.standings
             && self.sets.len() == other.sets.len()
             && self.sets.iter().zip(&other.sets).all(|(a, b)| same_set(a, b))
             && self.others.len() == other.others.len()

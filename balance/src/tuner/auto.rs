@@ -206,7 +206,7 @@ impl Tuner {
 
 impl super::Record {
     fn load_is_reported(&self, now: Time) -> bool {
-        self.state.reported(now, WeightedByLoad::default().expiration).utilization.is_some()
+        self.state.reported(now, WeightedByLoad::EXPIRATION).utilization.is_some()
     }
 }
 

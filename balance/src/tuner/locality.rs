@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use super::Tuner;
 use crate::{
-    Place, Time,
+    Place, Time, WeightedByLoad,
     plan::{LEVELS, Member},
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Age of a report from which on it is not believed: A58's.
-const EXPIRATION: Duration = Duration::from_secs(180);
 /// Part of its traffic that a level gives away at a look, at most.
 const MAX_STEP: f64 = 0.2;
 /// Part of what it could take that it takes back at a look.
@@ -58,7 +56,8 @@ impl Tuner {
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
 fn utilization(place: &Place, members: &[Member], now: Time) -> Option<f64> {
     let of = |member: &Member| {
-        let reported = member.state.reported(now, EXPIRATION).utilization.map(|reported| reported.value);
+        let reported =
+            member.state.reported(now, WeightedByLoad::EXPIRATION).utilization.map(|reported| reported.value);
         let by_capacity = || {
             let capacity = place.capacity.filter(|capacity| *capacity > 0.0)?;
             Some(member.state.in_flight() as f64 / (capacity * f64::from(member.endpoint.weight.max(1))))

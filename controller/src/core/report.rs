@@ -362,18 +362,14 @@ impl Core {
             if endpoint.terminating || endpoint.weight == 0 || share == 0 {
                 counts.draining += 1;
             } else {
-                let half = |holds: fn(&EndpointReport) -> bool| {
-                    let so = |member: &&&Member| member.report_of(&state.uid, id, now).is_some_and(holds);
-                    !live.is_empty() && 2 * live.iter().filter(so).count() >= live.len()
+                let says = |holds: fn(&EndpointReport) -> bool| {
+                    half(&live, |member| member.report_of(&state.uid, id, now).is_some_and(holds))
                 };
-                counts.healthy += u32::from(half(EndpointReport::is_healthy));
-                counts.ejected += u32::from(half(EndpointReport::is_ejected));
+                counts.healthy += u32::from(says(EndpointReport::is_healthy));
+                counts.ejected += u32::from(says(EndpointReport::is_ejected));
             }
         }
-        let panics = |backend: &&String| {
-            let so = |member: &&&Member| member.is_panicking(&state.uid, backend, now);
-            !live.is_empty() && 2 * live.iter().filter(so).count() >= live.len()
-        };
+        let panics = |backend: &&String| half(&live, |member| member.is_panicking(&state.uid, backend, now));
         counts.panicking = document.backends.keys().filter(panics).cloned().collect();
         counts.summary = format!("{}/{}", counts.healthy, counts.total);
         counts
@@ -418,4 +414,9 @@ fn listeners(state: &PoolState) -> Vec<&str> {
         (None, Some(document)) => document.listeners.keys().map(String::as_str).collect(),
         (None, None) => Vec::new(),
     }
+}
+
+/// At least half of them, if there are any.
+fn half(live: &[&Member], says: impl Fn(&Member) -> bool) -> bool {
+    !live.is_empty() && 2 * live.iter().filter(|member| says(member)).count() >= live.len()
 }

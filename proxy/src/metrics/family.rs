@@ -182,8 +182,8 @@ fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
         .into_iter()
         .map(|(name, help, kind, value)| {
             let series = pools.iter().flat_map(|pool| {
-                let own = pool.endpoints.iter().filter(|endpoint| endpoint.metrics.duration.is_some());
-                own.filter_map(move |endpoint| Some((endpoint_labels(pool, endpoint), value(endpoint)?)))
+                with_series(pool)
+                    .filter_map(move |endpoint| Some((endpoint_labels(pool, endpoint), value(endpoint)?)))
             });
             family(name, help, kind, series)
         })
@@ -191,10 +191,14 @@ fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
         .collect()
 }
 
+/// Endpoints that have series of their own.
+fn with_series<'p, 'a>(pool: &'p PoolFigures<'a>) -> impl Iterator<Item = &'p super::EndpointFigures<'a>> {
+    pool.endpoints.iter().filter(|endpoint| endpoint.metrics.duration.is_some())
+}
+
 fn endpoints_ejected(pools: &[PoolFigures<'_>]) -> MetricFamily {
     let series = pools.iter().flat_map(|pool| {
-        let own = pool.endpoints.iter().filter(|endpoint| endpoint.metrics.duration.is_some());
-        own.filter_map(move |endpoint| {
+        with_series(pool).filter_map(move |endpoint| {
             let mut labels = endpoint_labels(pool, endpoint);
             labels.push(("reason", endpoint.ejected?));
             Some((labels, 1.0))

@@ -169,8 +169,8 @@ impl PoolEntry {
                 self.renew_others(instance)
             }
             None => {
-                // What is told of besides the balancer: Auto's scores, and ejections during a panic.
-                if self.document.algorithm.type_ == AlgorithmType::Auto || self.is_checked_passively() {
+                // Nothing else is told of that can change without the balancer.
+                if self.document.algorithm.type_ == AlgorithmType::Auto {
                     self.tell();
                 }
                 None
@@ -199,13 +199,10 @@ impl PoolEntry {
         }
     }
 
-    fn is_checked_passively(&self) -> bool {
-        self.document.health_check.as_ref().is_some_and(|check| check.passive.is_some())
-    }
-
     /// Anything about it changes by what is learned, or with time.
     fn is_tuned(&self) -> bool {
         let document = &self.document;
+        let passive = document.health_check.as_ref().is_some_and(|check| check.passive.is_some());
         let learns = |type_: AlgorithmType| match type_ {
             AlgorithmType::LeastResponseTime
             | AlgorithmType::Prequal
@@ -222,7 +219,7 @@ impl PoolEntry {
         };
         learns(document.algorithm.type_)
             || self.others().any(learns)
-            || self.is_checked_passively()
+            || passive
             || document.slow_start.is_some()
             || document.locality.is_some()
     }
