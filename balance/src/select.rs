@@ -52,6 +52,11 @@ impl Scene<'_> {
             || self.query.finds_full(&slot().state)
     }
 
+    /// No endpoint is excluded, whichever it is.
+    pub(crate) const fn excludes_none(&self) -> bool {
+        self.query.tried.is_empty() && !self.probation && self.query.max_in_flight.is_none()
+    }
+
     /// Requests in flight to these endpoints. Those of the pool where they are all of it; O(n) otherwise, since backends with
     /// as many requests have as many in flight only if they are as fast.
     fn in_flight(&self) -> u64 {
@@ -130,11 +135,13 @@ impl Candidates {
             | Algorithm::WeightedByLoad(_)
             | Algorithm::Adaptive(_) => Self::Cyclic(Shares::new(members.iter().map(|member| member.weight))),
             Algorithm::Random => Self::Random(alias()),
-            Algorithm::PowerOfTwoChoices { choices } => Self::Least(Least::drawn(*choices, alias())),
-            Algorithm::LeastRequest { choices } => Self::Least(Least::in_turn(*choices, &weights())),
-            Algorithm::LeastResponseTime(parameters) => {
-                Self::Least(Least::drawn(parameters.choices, alias()).by_response_time(parameters))
+            Algorithm::PowerOfTwoChoices { choices } => {
+                Self::Least(Least::drawn(*choices, alias(), &weights()))
             }
+            Algorithm::LeastRequest { choices } => Self::Least(Least::in_turn(*choices, &weights())),
+            Algorithm::LeastResponseTime(parameters) => Self::Least(
+                Least::drawn(parameters.choices, alias(), &weights()).by_response_time(parameters),
+            ),
             Algorithm::SourceIpHash(parameters) => {
                 Self::Keyed(Box::new(Keyed::by_client(parameters, members, alias())))
             }

@@ -14,7 +14,7 @@ pub(crate) use {
     counters::Counters,
     endpoint::Seen,
     load::Reported,
-    probes::{Entry, MAX_ENTRIES, ProbePool, rounded},
+    probes::{Answer, Entry, MAX_ENTRIES, ProbePool},
     trial::Trial,
 };
 

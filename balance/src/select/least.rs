@@ -20,6 +20,8 @@ pub(crate) struct Least {
     among: Among,
     /// Time of decay in nanoseconds, if the response time counts.
     decay: Option<f64>,
+    /// An idle endpoint of this weight has the lowest cost there is: infinite where the response time counts.
+    heaviest: f64,
 }
 
 #[derive(Debug)]
@@ -33,21 +35,23 @@ enum Among {
 }
 
 impl Least {
-    pub(super) fn drawn(choices: u8, alias: Alias) -> Self {
+    pub(super) fn drawn(choices: u8, alias: Alias, weights: &[f64]) -> Self {
         let choices = usize::from(choices).clamp(2, MAX_DRAWS);
         let all = alias.len() <= choices.max(COMPARE_ALL);
-        Self { among: if all { Among::All } else { Among::Drawn { choices, alias } }, decay: None }
+        let among = if all { Among::All } else { Among::Drawn { choices, alias } };
+        Self { among, decay: None, heaviest: heaviest(weights) }
     }
 
     pub(super) fn in_turn(choices: u8, weights: &[f64]) -> Self {
         let choices = usize::from(choices).max(2);
         let all = weights.len() <= choices;
         let turn = || Among::Turn { choices, start: Shares::new(weights.iter().copied()) };
-        Self { among: if all { Among::All } else { turn() }, decay: None }
+        let among = if all { Among::All } else { turn() };
+        Self { among, decay: None, heaviest: heaviest(weights) }
     }
 
     pub(super) fn by_response_time(self, parameters: &LeastResponseTime) -> Self {
-        Self { decay: Some(nanos_f64(parameters.decay)), ..self }
+        Self { decay: Some(nanos_f64(parameters.decay)), heaviest: f64::INFINITY, ..self }
     }
 
     pub(super) fn select<O: Observe>(
@@ -94,6 +98,10 @@ impl Least {
             // cost / weight < lowest / its_weight, without the divisions.
             if best.is_none_or(|(_, lowest, its_weight)| cost * its_weight < lowest * weight) {
                 best = Some((index, cost, weight));
+                // No other can be better, and of equals the first is taken. Explanations show them all.
+                if O::LIVE && cost <= 1.0 && weight >= self.heaviest {
+                    break;
+                }
             }
         }
         best.map(|(index, ..)| index)
@@ -109,4 +117,8 @@ impl Least {
         // does not hide the load.
         load * measured.unwrap_or(SEED * mean).max(1.0)
     }
+}
+
+fn heaviest(weights: &[f64]) -> f64 {
+    weights.iter().copied().fold(0.0, f64::max)
 }

@@ -9,12 +9,12 @@ use super::{Fallback, Observe, Scene, Score, random};
 use crate::{
     Prequal, ProbeAnswer, Signals,
     alias::{Alias, MAX_DRAWS},
-    state::{Entry, MAX_ENTRIES, ProbePool, Probes, locked, rounded},
+    state::{Answer, Entry, MAX_ENTRIES, ProbePool, Probes, locked},
     time::{nanos, nanos_f64},
 };
 
 /// Most endpoints asked for one request.
-const MAX_PROBES: u32 = 8;
+const MAX_PROBES: f64 = 8.0;
 /// Most uses of an answer: the paper's rule grows without bound where the pool is as large as the set.
 const MAX_USES: f64 = 4.0;
 /// From so many endpoints on, the pool has the paper's size.
@@ -23,31 +23,43 @@ const FULL_POOL_AT: usize = 54;
 /// What Prequal precomputes.
 #[derive(Debug)]
 pub(crate) struct PrequalSet {
-    parameters: Prequal,
+    signals: Signals,
+    max_age_nanos: u64,
+    hot_quantile: f64,
     alias: Alias,
-    mean_weight: f64,
+    /// What a request in flight weighs at an endpoint: more at one of little weight. Empty if it is 1 at all.
+    loads_of_one: Vec<f64>,
     probes: Arc<Probes>,
     capacity: usize,
-    uses: f64,
+    asked: Rounded,
+    removals: Rounded,
+    uses: Rounded,
 }
 
 impl PrequalSet {
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
     pub(super) fn new(parameters: &Prequal, weights: &[f64], probes: Arc<Probes>) -> Self {
         let capacity = capacity(weights.len());
+        let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+        let equal = weights.iter().all(|weight| *weight == mean);
+        let loads_of_one = || weights.iter().map(|weight| mean / weight).collect();
         Self {
+            signals: parameters.signals,
+            max_age_nanos: nanos(parameters.max_age),
+            hot_quantile: parameters.hot_quantile,
             alias: Alias::new(weights),
-            mean_weight: weights.iter().sum::<f64>() / weights.len() as f64,
+            loads_of_one: if equal { Vec::new() } else { loads_of_one() },
             probes,
             capacity,
-            uses: uses(parameters, capacity, weights.len()),
-            parameters: parameters.clone(),
+            asked: Rounded::new(parameters.probes.min(MAX_PROBES)),
+            removals: Rounded::new(parameters.removals),
+            uses: Rounded::new(uses(parameters, capacity, weights.len())),
         }
     }
 
     /// Whom to ask with this request, if the caller does the asking.
     pub(crate) fn to_probe(&self, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-        match self.parameters.signals {
+        match self.signals {
             Signals::InBand => SmallVec::new(),
             Signals::Fed => self.draw(rng),
         }
@@ -55,7 +67,7 @@ impl PrequalSet {
 
     /// Takes an answer that the caller got.
     pub(crate) fn feed(&self, scene: &Scene<'_>, index: usize, answer: ProbeAnswer, rng: &mut impl Rng) {
-        if self.parameters.signals != Signals::Fed {
+        if self.signals != Signals::Fed {
             return;
         }
         // What the endpoint says of its latency does not tell that it fails.
@@ -64,7 +76,7 @@ impl PrequalSet {
         let latency = nanos_f64(answer.latency).max(failing);
         let mut pool = locked(&self.probes[scene.state.worker(scene.query.worker)]);
         self.adapt(&mut pool, scene);
-        self.add(&mut pool, scene, index, f64::from(answer.in_flight), latency, rng);
+        self.add(&mut pool, scene, index, u64::from(answer.in_flight), latency, rng);
     }
 
     pub(super) fn select<O: Observe>(
@@ -90,62 +102,66 @@ impl PrequalSet {
         observer: &mut O,
     ) -> Option<usize> {
         self.adapt(pool, scene);
-        if self.parameters.signals == Signals::InBand {
+        if self.signals == Signals::InBand {
             for index in self.draw(rng) {
                 if !scene.excludes(index) {
-                    self.read(pool, scene, index, rng);
+                    let (in_flight, latency) = Self::read(scene, index);
+                    self.add(pool, scene, index, in_flight, latency, rng);
                 }
             }
         }
-        pool.expire(scene.query.now, nanos(self.parameters.max_age));
-        let picked = if let Some((used, index)) = choose(pool, scene, observer) {
-            pool.sent(used, self.load_of_one(scene, index));
-            Some(index)
+        pool.expire(scene.query.now, self.max_age_nanos);
+        let picked = if let Some(answer) = choose(pool, scene, observer) {
+            pool.sent(answer, self.load_of_one(answer.index));
+            Some(answer.index)
         } else {
             observer.fell_back(Fallback::FewAnswers);
             random(&self.alias, scene, rng)
         };
-        for _ in 0..rounded(self.parameters.removals, rng) {
+        for _ in 0..self.removals.draw(rng) {
             pool.drop_worst_or_oldest();
         }
         picked
     }
 
     fn draw(&self, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-        let count = rounded(self.parameters.probes, rng).min(MAX_PROBES);
-        self.alias.draw_distinct(count as usize, rng)
+        self.alias.draw_distinct(self.asked.draw(rng) as usize, rng)
     }
 
-    /// Asks the endpoint's own record.
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-    fn read(&self, pool: &mut ProbePool, scene: &Scene<'_>, index: usize, rng: &mut impl Rng) {
+    /// What the endpoint's own record answers: requests in flight, and the latency in nanoseconds.
+    fn read(scene: &Scene<'_>, index: usize) -> (u64, f64) {
         let state = &scene.slots[index].state;
         let in_flight = state.in_flight();
         // One that has nothing in flight and of which nothing is known goes first: once, since then it has.
         let unknown = if in_flight == 0 { 0.0 } else { scene.state.rules().mean_latency.load() };
-        let latency = state.estimate_nanos(in_flight + 1, scene.query.now).unwrap_or(unknown);
-        self.add(pool, scene, index, in_flight as f64, latency, rng);
+        (in_flight, state.estimate_nanos(in_flight + 1, scene.query.now).unwrap_or(unknown))
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
     fn add(
         &self,
         pool: &mut ProbePool,
         scene: &Scene<'_>,
         index: usize,
-        in_flight: f64,
+        in_flight: u64,
         latency_nanos: f64,
         rng: &mut impl Rng,
     ) {
-        let load = in_flight * self.load_of_one(scene, index);
-        pool.window.see(load, self.parameters.hot_quantile);
-        let id = scene.slots[index].id;
-        let uses = rounded(self.uses, rng).max(1);
-        pool.add(Entry { index, id, at: scene.query.now, load, latency_nanos, uses }, self.capacity);
+        let load = in_flight as f64 * self.load_of_one(index);
+        pool.window.see(load, self.hot_quantile);
+        let entry = Entry {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            uses: self.uses.draw(rng).max(1),
+            load,
+            latency_nanos,
+            id: scene.slots[index].id,
+            at: scene.query.now,
+        };
+        pool.add(entry, self.capacity);
     }
 
-    /// What a request in flight weighs at an endpoint: more at one of little weight.
-    fn load_of_one(&self, scene: &Scene<'_>, index: usize) -> f64 {
-        self.mean_weight / scene.slots[index].weight
+    fn load_of_one(&self, index: usize) -> f64 {
+        self.loads_of_one.get(index).copied().unwrap_or(1.0)
     }
 
     fn adapt(&self, pool: &mut ProbePool, scene: &Scene<'_>) {
@@ -154,25 +170,22 @@ impl PrequalSet {
     }
 }
 
-/// The place of the best answer and its endpoint (the paper's hot-cold lexicographic rule); `None` if there are fewer than two.
-fn choose<O: Observe>(pool: &ProbePool, scene: &Scene<'_>, observer: &mut O) -> Option<(usize, usize)> {
-    let mut usable = 0;
-    let mut best = None;
-    let mut lowest = (true, f64::INFINITY, f64::INFINITY);
-    for (place, entry) in pool.entries().enumerate() {
-        if scene.excludes(entry.index) {
-            continue;
-        }
-        usable += 1;
-        let hot = pool.window.is_hot(entry.load);
-        let (first, then) =
-            if hot { (entry.load, entry.latency_nanos) } else { (entry.latency_nanos, entry.load) };
-        observer.scored(entry.index, if hot { Score::Hot(first) } else { Score::Cold(first) });
-        if (hot, first, then) < lowest {
-            best = Some((place, entry.index));
-            lowest = (hot, first, then);
+/// The best answer; `None` if there are fewer than two.
+fn choose<O: Observe>(pool: &mut ProbePool, scene: &Scene<'_>, observer: &mut O) -> Option<Answer> {
+    let all = scene.excludes_none();
+    let passes = |entry: &Entry| !scene.excludes(entry.index as usize);
+    if !O::LIVE {
+        for entry in pool.entries().filter(|entry| passes(entry)) {
+            let hot = pool.window.is_hot(entry.load);
+            let score = if hot { Score::Hot(entry.load) } else { Score::Cold(entry.latency_nanos) };
+            observer.scored(entry.index as usize, score);
         }
     }
+    let (usable, best) = if all {
+        (pool.len(), pool.best())
+    } else {
+        (pool.entries().filter(|entry| passes(entry)).count(), pool.best_of(passes))
+    };
     best.filter(|_| usable >= 2 || scene.slots.len() == 1)
 }
 
@@ -188,13 +201,45 @@ fn uses(parameters: &Prequal, capacity: usize, len: usize) -> f64 {
     if kept <= 0.0 { MAX_USES } else { ((1.0 + parameters.surplus) / kept).clamp(1.0, MAX_USES) }
 }
 
+/// A number that is rounded up or down by chance, so that its mean is itself.
+#[derive(Clone, Copy, Debug)]
+struct Rounded {
+    whole: u32,
+    /// Chance of one more, in parts of 2^32.
+    more: u32,
+}
+
+impl Rounded {
+    /// Of a number from 0 to 1,000,000.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
+    fn new(number: f64) -> Self {
+        let number = number.clamp(0.0, 1e6);
+        Self { whole: number.floor() as u32, more: (number.fract() * 2_f64.powi(32)) as u32 }
+    }
+
+    fn draw(self, rng: &mut impl Rng) -> u32 {
+        self.whole + u32::from(self.more > 0 && rng.next_u32() < self.more)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::{SeedableRng as _, rngs::SmallRng};
+
     use super::*;
 
     fn check(len: usize, expect: (usize, f64)) {
         let found = (capacity(len), uses(&Prequal::default(), capacity(len), len));
         assert!(found.0 == expect.0 && (found.1 - expect.1).abs() < 1e-3, "{len}: {found:?}");
+    }
+
+    #[test]
+    fn rounding_keeps_the_mean() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        for (number, expect) in [(3.0, 3.0), (1.8182, 1.8182), (0.25, 0.25), (0.0, 0.0), (-1.0, 0.0)] {
+            let sum: u32 = (0..100_000).map(|_| Rounded::new(number).draw(&mut rng)).sum();
+            assert!((f64::from(sum) / 1e5 - expect).abs() < 0.01, "{number}: {sum}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 448 bytes with its count of owners. Shared by all threads without a lock; every access
+/// What is learned of one endpoint, in 416 bytes with its counts of owners. Shared by all threads without a lock; every access
 /// is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
@@ -204,4 +204,4 @@ impl EndpointState {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<EndpointState>() <= 448 - 16, "with the two counts of its Arc");
+const _: () = assert!(size_of::<EndpointState>() <= 416 - 16, "with the two counts of its Arc");

@@ -21,19 +21,19 @@ const PROOF: u16 = 4;
 const FAR: f64 = 4.0;
 
 /// What a request may expect of an endpoint by how many it has in flight: for the proxy's own view, and for endpoints that
-/// answer probes. Nine loads in 288 bytes. Threads write without a lock: a sample overwritten by another's is lost, and no more.
+/// answer probes. Nine loads in 256 bytes, what readers look at first. Threads write without a lock: a sample overwritten by
+/// another's is lost, and no more.
 #[derive(Debug)]
+#[repr(C)]
 pub struct LatencyEstimate {
-    loads: [AtLoad; LOADS],
-}
-
-/// Latencies as [`short`] numbers, 0 where there is none.
-#[derive(Debug)]
-struct AtLoad {
-    at: AtomicU64,
-    samples: [AtomicU16; SAMPLES],
-    median: AtomicU16,
-    count: AtomicU16,
+    /// A bit for each load of which anything was ever measured: readers look at no other.
+    known: AtomicU16,
+    /// Of the samples; as [`short`] numbers, like these, 0 where there are none.
+    medians: [AtomicU16; LOADS],
+    counts: [AtomicU16; LOADS],
+    /// When the last sample came, in nanoseconds.
+    ats: [AtomicU64; LOADS],
+    samples: [[AtomicU16; SAMPLES]; LOADS],
 }
 
 impl Default for LatencyEstimate {
@@ -46,19 +46,36 @@ impl LatencyEstimate {
     /// Nothing is known.
     #[must_use]
     pub fn new() -> Self {
-        let zero = || AtomicU16::new(0);
-        let at_load = || AtLoad {
-            at: AtomicU64::new(0),
-            median: zero(),
-            count: zero(),
-            samples: std::array::from_fn(|_| zero()),
-        };
-        Self { loads: std::array::from_fn(|_| at_load()) }
+        let zero = |_| AtomicU16::new(0);
+        Self {
+            known: zero(0),
+            medians: std::array::from_fn(zero),
+            counts: std::array::from_fn(zero),
+            ats: std::array::from_fn(|_| AtomicU64::new(0)),
+            samples: std::array::from_fn(|_| std::array::from_fn(zero)),
+        }
     }
 
     /// Takes the latency in nanoseconds of a request that began with `load` in flight, itself included.
     pub fn record(&self, load: u32, nanos: f64, now: Time) {
-        self.loads[place(u64::from(load))].record(nanos, now);
+        let place = place(u64::from(load));
+        let (samples, counted) = (&self.samples[place], &self.counts[place]);
+        // What is no longer fresh does not outvote what comes now.
+        let count = if self.age(place, now) <= FRESH { counted.load(Relaxed) } else { 0 };
+        samples[usize::from(count) % SAMPLES].store(short(nanos).max(1), Relaxed);
+        let count = if usize::from(count) >= 2 * SAMPLES - 1 { count + 1 - 8 } else { count + 1 };
+        let kept = SAMPLES.min(usize::from(count));
+        let mut sorted: [u16; SAMPLES] = std::array::from_fn(|i| samples[i].load(Relaxed));
+        sorted[..kept].sort_unstable();
+        self.medians[place].store(sorted[kept / 2], Relaxed);
+        counted.store(count, Relaxed);
+        if self.ats[place].load(Relaxed) < now.as_nanos() {
+            self.ats[place].store(now.as_nanos(), Relaxed);
+        }
+        // A write that changes nothing would still take the line from the other threads.
+        if self.known.load(Relaxed) & (1 << place) == 0 {
+            self.known.fetch_or(1 << place, Relaxed);
+        }
     }
 
     /// The latency in nanoseconds that a request may expect which would be one of `load` in flight: of the nearest load of
@@ -74,57 +91,38 @@ impl LatencyEstimate {
     /// sooner. One unlucky request would keep an endpoint that is well again out for as long as a slow one.
     #[inline]
     pub(crate) fn at_beside(&self, load: u64, now: Time, usual_nanos: f64) -> Option<f64> {
-        let here = place(load);
-        let mut last: Option<&AtLoad> = None;
+        let (here, known) = (place(load), self.known.load(Relaxed));
+        if known == 0 {
+            return None;
+        }
+        let mut last: Option<(usize, f64)> = None;
         for far in 0..LOADS {
             for place in [here.wrapping_sub(far), here + far] {
-                let Some(each) = self.loads.get(place).filter(|each| each.known()) else { continue };
-                if each.is_fresh(now) {
-                    return Some(each.median());
+                if place >= LOADS || known >> place & 1 == 0 {
+                    continue;
                 }
-                if last.is_none_or(|last| each.at.load(Relaxed) > last.at.load(Relaxed)) {
-                    last = Some(each);
+                // A reader may see the bit before the median.
+                let Some(median) = self.median(place) else { continue };
+                if self.age(place, now) <= FRESH {
+                    return Some(median);
+                }
+                if last.is_none_or(|(last, _)| self.ats[place].load(Relaxed) > self.ats[last].load(Relaxed)) {
+                    last = Some((place, median));
                 }
             }
         }
-        let last = last?;
-        let median = last.median();
-        let proven = last.count.load(Relaxed) >= PROOF || median >= FAR * usual_nanos;
-        (load > 1 || (proven && last.age(now) <= FORGOTTEN)).then_some(median)
-    }
-}
-
-impl AtLoad {
-    fn median(&self) -> f64 {
-        long(self.median.load(Relaxed))
+        let (place, median) = last?;
+        let proven = self.counts[place].load(Relaxed) >= PROOF || median >= FAR * usual_nanos;
+        (load > 1 || (proven && self.age(place, now) <= FORGOTTEN)).then_some(median)
     }
 
-    fn known(&self) -> bool {
-        // Not by the count: a reader may see the first count before the first median.
-        self.median.load(Relaxed) > 0
+    fn median(&self, place: usize) -> Option<f64> {
+        let median = self.medians[place].load(Relaxed);
+        (median > 0).then(|| long(median))
     }
 
-    fn is_fresh(&self, now: Time) -> bool {
-        self.age(now) <= FRESH
-    }
-
-    fn age(&self, now: Time) -> u64 {
-        now.as_nanos().saturating_sub(self.at.load(Relaxed))
-    }
-
-    fn record(&self, nanos: f64, now: Time) {
-        // What is no longer fresh does not outvote what comes now.
-        let count = if self.is_fresh(now) { self.count.load(Relaxed) } else { 0 };
-        self.samples[usize::from(count) % SAMPLES].store(short(nanos).max(1), Relaxed);
-        let count = if usize::from(count) >= 2 * SAMPLES - 1 { count + 1 - 8 } else { count + 1 };
-        let kept = SAMPLES.min(usize::from(count));
-        let mut sorted: [u16; SAMPLES] = std::array::from_fn(|i| self.samples[i].load(Relaxed));
-        sorted[..kept].sort_unstable();
-        self.median.store(sorted[kept / 2], Relaxed);
-        self.count.store(count, Relaxed);
-        if self.at.load(Relaxed) < now.as_nanos() {
-            self.at.store(now.as_nanos(), Relaxed);
-        }
+    fn age(&self, place: usize, now: Time) -> u64 {
+        now.as_nanos().saturating_sub(self.ats[place].load(Relaxed))
     }
 }
 

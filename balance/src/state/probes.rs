@@ -1,37 +1,47 @@
 //! Prequal's pool of answers, and its notion of what load is usual. One of each for every worker and set of endpoints.
 
-use rand::Rng;
+mod window;
 
+use self::window::Window;
 use crate::Time;
 
 /// Most answers that a pool holds.
 pub(crate) const MAX_ENTRIES: usize = 16;
-/// Loads remembered for the quantile.
-const OBSERVED: usize = 128;
-/// Kinds of loads told apart: exact below 64, 16 to an octave above.
-const BINS: usize = 512;
 
 /// An endpoint's answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry {
     /// The endpoint's place in its set.
-    pub(crate) index: usize,
-    /// Hash of its identity, by which it is found again when places change.
-    pub(crate) id: u64,
-    pub(crate) at: Time,
-    /// Requests in flight, by weight; those sent since are added.
-    pub(crate) load: f64,
-    pub(crate) latency_nanos: f64,
+    pub(crate) index: u32,
     /// How often it may still be used.
     pub(crate) uses: u32,
+    /// Requests in flight, by weight; those sent since are added. Not negative.
+    pub(crate) load: f64,
+    /// Not negative.
+    pub(crate) latency_nanos: f64,
+    /// Hash of the endpoint's identity, by which it is found again when places change.
+    pub(crate) id: u64,
+    pub(crate) at: Time,
 }
 
-/// The answers, oldest first, and the loads seen.
+/// The order of answers, best first (the paper's hot-cold lexicographic rule): cold before hot, of the cold the lowest latency, of
+/// the hot the lowest load. It ends with the slot of the answer, so that the best and the worst are a minimum and a maximum.
+type Rank = u64;
+
+/// No answer.
+const NONE: Rank = Rank::MAX;
+
+/// The answers, and the loads seen. Every pick looks for the best and drops the worst or the oldest, so that the numbers by which
+/// they are compared lie together.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbePool {
-    /// In a circle, so that the oldest goes at no cost.
+    /// By slot.
     entries: [Entry; MAX_ENTRIES],
-    start: usize,
+    ranks: [Rank; MAX_ENTRIES],
+    /// The load from which on an endpoint was hot when the ranks were made.
+    hot_from: f64,
+    /// All slots: those of the answers, oldest first, then the free ones.
+    order: Order,
     len: usize,
     /// The balancer to which the places belong.
     generation: u64,
@@ -42,26 +52,33 @@ pub(crate) struct ProbePool {
 
 impl Default for ProbePool {
     fn default() -> Self {
-        let none = Entry { index: 0, id: 0, at: Time::ZERO, load: 0.0, latency_nanos: 0.0, uses: 0 };
+        let none = Entry { index: 0, uses: 0, load: 0.0, latency_nanos: 0.0, id: 0, at: Time::ZERO };
+        let window = Window::default();
         Self {
             entries: [none; MAX_ENTRIES],
-            start: 0,
+            ranks: [NONE; MAX_ENTRIES],
+            hot_from: window.hot_from,
+            order: Order::default(),
             len: 0,
             generation: 0,
             worst_next: false,
-            window: Window::default(),
+            window,
         }
     }
 }
 
 impl ProbePool {
     /// The answers, oldest first.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
-        (0..self.len).map(|place| &self.entries[(self.start + place) % MAX_ENTRIES])
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.slots().map(|slot| &self.entries[slot])
     }
 
-    const fn entry(&mut self, place: usize) -> &mut Entry {
-        &mut self.entries[(self.start + place) % MAX_ENTRIES]
+    fn slots(&self) -> impl Iterator<Item = usize> {
+        (0..self.len).map(|place| self.order.at(place))
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Finds the places of the answers in another balancer; those of endpoints that it does not have are dropped.
@@ -70,45 +87,65 @@ impl ProbePool {
             return;
         }
         self.generation = generation;
-        self.keep(|entry| match place(entry.id) {
-            Some(index) => {
-                entry.index = index;
-                true
+        for nth in (0..self.len).rev() {
+            let slot = self.order.at(nth);
+            match place(self.entries[slot].id).and_then(|index| u32::try_from(index).ok()) {
+                Some(index) => self.entries[slot].index = index,
+                None => self.remove(slot),
             }
-            None => false,
-        });
+        }
     }
 
     /// Adds an answer; the oldest goes if there are `capacity` already.
     pub(crate) fn add(&mut self, entry: Entry, capacity: usize) {
-        let capacity = capacity.clamp(1, MAX_ENTRIES);
-        while self.len >= capacity {
-            self.remove(0);
+        while self.len >= capacity.clamp(1, MAX_ENTRIES) {
+            self.remove(self.order.at(0));
         }
+        let slot = self.order.at(self.len);
         self.len += 1;
-        *self.entry(self.len - 1) = entry;
+        self.entries[slot] = entry;
+        self.rank(slot);
     }
 
     /// Drops what is older than `max_age_nanos`, from the oldest on.
     pub(crate) fn expire(&mut self, now: Time, max_age_nanos: u64) {
-        while self.len > 0 && now.as_nanos().saturating_sub(self.entry(0).at.as_nanos()) > max_age_nanos {
-            self.remove(0);
+        let age = |entry: &Entry| now.as_nanos().saturating_sub(entry.at.as_nanos());
+        while self.entries().next().is_some_and(|oldest| age(oldest) > max_age_nanos) {
+            self.remove(self.order.at(0));
         }
     }
 
-    /// A request goes to the endpoint of entry `used`: its answers count one more in flight.
-    pub(crate) fn sent(&mut self, used: usize, load_of_one: f64) {
-        let index = self.entry(used).index;
-        for place in 0..self.len {
-            let entry = self.entry(place);
-            if entry.index == index {
-                entry.load += load_of_one;
+    /// The best answer.
+    pub(crate) fn best(&mut self) -> Option<Answer> {
+        self.renew_ranks();
+        let best = self.ranks.iter().fold(NONE, |best, rank| best.min(*rank));
+        self.answer(best)
+    }
+
+    /// The best answer of those that pass.
+    pub(crate) fn best_of(&mut self, passes: impl Fn(&Entry) -> bool) -> Option<Answer> {
+        self.renew_ranks();
+        let slots = self.slots().filter(|slot| passes(&self.entries[*slot]));
+        self.answer(slots.map(|slot| self.ranks[slot]).min()?)
+    }
+
+    fn answer(&self, rank: Rank) -> Option<Answer> {
+        (rank != NONE).then(|| Answer { slot: slot(rank), index: self.entries[slot(rank)].index as usize })
+    }
+
+    /// A request goes to the endpoint of an answer: its answers count one more in flight.
+    pub(crate) fn sent(&mut self, answer: Answer, load_of_one: f64) {
+        let Entry { index, .. } = self.entries[answer.slot];
+        for slot in 0..MAX_ENTRIES {
+            if self.entries[slot].index == index && self.ranks[slot] != NONE {
+                self.entries[slot].load += load_of_one;
+                self.rank(slot);
             }
         }
-        let entry = self.entry(used);
+        let entry = &mut self.entries[answer.slot];
         entry.uses = entry.uses.saturating_sub(1);
         if entry.uses == 0 {
-            self.remove(used);
+            self.remove(answer.slot);
         }
     }
 
@@ -118,146 +155,93 @@ impl ProbePool {
             return;
         }
         self.worst_next = !self.worst_next;
-        let place = if self.worst_next { 0 } else { self.worst() };
-        self.remove(place);
+        let slot = if self.worst_next { self.order.at(0) } else { self.worst() };
+        self.remove(slot);
     }
 
-    fn worst(&self) -> usize {
-        let (mut hottest, mut slowest) = ((0, f64::NEG_INFINITY), (0, f64::NEG_INFINITY));
-        for (place, entry) in self.entries().enumerate() {
-            if entry.load >= hottest.1 {
-                hottest = (place, entry.load);
-            }
-            if entry.latency_nanos >= slowest.1 {
-                slowest = (place, entry.latency_nanos);
-            }
-        }
-        if self.window.is_hot(hottest.1) { hottest.0 } else { slowest.0 }
+    fn worst(&mut self) -> usize {
+        self.renew_ranks();
+        let worst =
+            self.ranks.iter().fold(0, |worst, rank| if *rank == NONE { worst } else { worst.max(*rank) });
+        slot(worst)
     }
 
-    fn remove(&mut self, place: usize) {
+    fn remove(&mut self, slot: usize) {
         self.len -= 1;
-        if place == 0 {
-            self.start = (self.start + 1) % MAX_ENTRIES;
+        self.order.shift(slot, self.len);
+        self.ranks[slot] = NONE;
+    }
+
+    /// Numbers that are not negative are in the order of their bits, and 24 of them tell enough.
+    #[expect(clippy::cast_possible_truncation, reason = "that is the rounding")]
+    fn rank(&mut self, slot: usize) {
+        let Entry { load, latency_nanos, .. } = self.entries[slot];
+        let hot = load >= self.hot_from;
+        let (first, then) = if hot { (load, latency_nanos) } else { (latency_nanos, load) };
+        let bits = |number: f64| Rank::from((number as f32).to_bits());
+        let (first, then) = (bits(first), bits(then));
+        self.ranks[slot] = Rank::from(hot) << 63 | first << 32 | (then >> 3) << 4 | slot as Rank;
+    }
+
+    /// What is hot may have changed since they were made.
+    fn renew_ranks(&mut self) {
+        if self.hot_from == self.window.hot_from {
             return;
         }
-        for later in place..self.len {
-            *self.entry(later) = *self.entry(later + 1);
-        }
-    }
-
-    fn keep(&mut self, mut keep: impl FnMut(&mut Entry) -> bool) {
-        let mut kept = 0;
-        for place in 0..self.len {
-            let mut entry = *self.entry(place);
-            if keep(&mut entry) {
-                *self.entry(kept) = entry;
-                kept += 1;
+        self.hot_from = self.window.hot_from;
+        for slot in 0..MAX_ENTRIES {
+            if self.ranks[slot] != NONE {
+                self.rank(slot);
             }
         }
-        self.len = kept;
     }
 }
 
-/// The last loads seen, and a quantile of them kept up to date in a few steps for each.
-#[derive(Clone, Debug)]
-pub(crate) struct Window {
-    seen: [u16; OBSERVED],
-    len: usize,
-    next: usize,
-    counts: [u8; BINS],
-    /// The bin of the quantile, and how many loads lie in it or below.
-    bin: usize,
-    up_to_bin: usize,
-    /// The lowest load of the next bin.
-    hot_from: f64,
+/// An answer that may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    slot: usize,
+    /// The endpoint's place in its set.
+    pub(crate) index: usize,
 }
 
-impl Default for Window {
+const fn slot(rank: Rank) -> usize {
+    (rank & 15) as usize
+}
+
+/// An order of the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order([u8; MAX_ENTRIES]);
+
+impl Default for Order {
     fn default() -> Self {
-        Self { seen: [0; OBSERVED], len: 0, next: 0, counts: [0; BINS], bin: 0, up_to_bin: 0, hot_from: 1.0 }
+        Self([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
     }
 }
 
-impl Window {
-    pub(crate) fn see(&mut self, load: f64, quantile: f64) {
-        if self.len == OBSERVED {
-            let old = usize::from(self.seen[self.next]);
-            self.counts[old] -= 1;
-            self.up_to_bin -= usize::from(old <= self.bin);
-        } else {
-            self.len += 1;
-        }
-        let new = bin(load);
-        self.seen[self.next] = new;
-        self.next = (self.next + 1) % OBSERVED;
-        let new = usize::from(new);
-        self.counts[new] += 1;
-        self.up_to_bin += usize::from(new <= self.bin);
-        self.settle(quantile);
+impl Order {
+    const fn at(self, place: usize) -> usize {
+        self.0[place] as usize
     }
 
-    /// Moves the bin to the lowest that has the quantile in it or below.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a part of 128"
-    )]
-    fn settle(&mut self, quantile: f64) {
-        let needed = ((self.len as f64 * quantile).ceil() as usize).clamp(1, self.len);
-        while self.up_to_bin < needed {
-            self.bin += 1;
-            self.up_to_bin += usize::from(self.counts[self.bin]);
-        }
-        while self.bin > 0 && self.up_to_bin - usize::from(self.counts[self.bin]) >= needed {
-            self.up_to_bin -= usize::from(self.counts[self.bin]);
-            self.bin -= 1;
-        }
-        self.hot_from = lowest(self.bin + 1);
+    /// Moves a slot back to `place`; those between move forward. It must not lie behind that.
+    fn shift(&mut self, slot: usize, place: usize) {
+        let Some(from) = self.0.iter().position(|each| usize::from(*each) == slot) else { return };
+        let moved = self.0[from];
+        self.0.copy_within(from + 1..=place, from);
+        self.0[place] = moved;
     }
-
-    /// Whether a load is above the quantile.
-    pub(crate) fn is_hot(&self, load: f64) -> bool {
-        load >= self.hot_from
-    }
-}
-
-/// The lowest load of a bin.
-#[expect(clippy::cast_precision_loss, reason = "below 512")]
-fn lowest(bin: usize) -> f64 {
-    if bin <= 64 { bin as f64 } else { 64.0 * ((bin - 64) as f64 / 16.0).exp2() }
-}
-
-/// Monotone.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 512")]
-fn bin(load: f64) -> u16 {
-    if load < 64.0 {
-        load.max(0.0) as u16
-    } else {
-        (64.0 + (load / 64.0).log2() * 16.0).min(BINS as f64 - 1.0) as u16
-    }
-}
-
-/// `number` rounded up or down by chance, so that its mean is itself.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
-pub(crate) fn rounded(number: f64, rng: &mut impl Rng) -> u32 {
-    let whole = number.clamp(0.0, 1e6).floor();
-    let up = number > whole && rng.random_bool((number - whole).clamp(0.0, 1.0));
-    whole as u32 + u32::from(up)
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn entry(index: usize, load: f64, latency: f64) -> Entry {
-        Entry { index, id: index as u64, at: Time::ZERO, load, latency_nanos: latency, uses: 1 }
+    fn entry(index: u32, load: f64, latency_nanos: f64) -> Entry {
+        Entry { index, id: index.into(), at: Time::ZERO, load, latency_nanos, uses: 1 }
     }
 
-    fn order(pool: &ProbePool) -> Vec<usize> {
+    fn order(pool: &ProbePool) -> Vec<u32> {
         pool.entries().map(|entry| entry.index).collect()
     }
 
@@ -287,11 +271,17 @@ mod tests {
     fn own_requests_count_and_uses_end() {
         let mut pool = ProbePool::default();
         pool.add(Entry { uses: 2, ..entry(0, 1.0, 1.0) }, 16);
-        pool.add(entry(0, 3.0, 1.0), 16);
-        pool.sent(0, 1.0);
-        assert_eq!(pool.entries().map(|entry| entry.load).collect::<Vec<_>>(), [2.0, 4.0]);
-        pool.sent(0, 1.0);
-        assert_eq!(pool.entries().count(), 1);
+        pool.add(Entry { uses: 2, ..entry(0, 3.0, 1.0) }, 16);
+        let mut send = |loads: &[f64]| {
+            let best = pool.best().unwrap();
+            pool.sent(best, 1.0);
+            assert_eq!(pool.entries().map(|entry| entry.load).collect::<Vec<_>>(), loads);
+        };
+        send(&[2.0, 4.0]);
+        send(&[5.0]);
+        send(&[6.0]);
+        send(&[]);
+        assert_eq!(pool.best(), None);
     }
 
     #[test]
@@ -302,18 +292,33 @@ mod tests {
         assert_eq!(order(&pool), [7, 5]);
     }
 
-    proptest! {
-        #[test]
-        fn the_quantile_is_that_of_the_last(loads in prop::collection::vec(0..100_u32, 1..400)) {
-            let mut window = Window::default();
-            for load in &loads {
-                window.see(f64::from(*load), 0.84);
-            }
-            let mut last: Vec<_> = loads.iter().rev().take(128).copied().collect();
-            last.sort_unstable();
-            let theta = last[(last.len() * 84).div_ceil(100) - 1];
-            for load in &last {
-                prop_assert_eq!(window.is_hot(f64::from(*load)), bin(f64::from(*load)) > bin(f64::from(theta)));
+    #[test]
+    fn cold_answers_go_before_hot_ones_and_then_the_fastest_or_least_loaded() {
+        let mut pool = ProbePool::default();
+        let ordered = [(0.0, 1.0), (8.0, 1.0), (0.0, 1.5), (3.0, 3e11), (9.0, 7.0), (9.0, 8.0), (1e6, 0.0)];
+        for (index, (load, latency)) in (0..7_u32).zip(ordered).rev() {
+            pool.add(entry(index, load, latency), 16);
+        }
+        // What is hot shows after the answers came.
+        (0..100).for_each(|_| pool.window.see(8.0, 0.84));
+        for expect in 0..7_u32 {
+            let best = pool.best().unwrap();
+            assert_eq!(best.index, expect as usize);
+            assert_eq!(pool.best_of(|entry| entry.index >= expect), Some(best));
+            pool.sent(best, 1.0);
+        }
+    }
+
+    #[test]
+    fn slots_move_back_and_others_forward() {
+        for slot in 0..MAX_ENTRIES {
+            for place in slot..MAX_ENTRIES {
+                let mut order = Order::default();
+                order.shift(slot, place);
+                let mut expect: Vec<_> = (0..MAX_ENTRIES).collect();
+                expect[slot..=place].rotate_left(1);
+                let found: Vec<_> = (0..MAX_ENTRIES).map(|place| order.at(place)).collect();
+                assert_eq!(found, expect, "{slot} to {place}");
             }
         }
     }

@@ -22,6 +22,7 @@ mod reports;
 mod response_time;
 mod rotation;
 mod rules;
+mod shares;
 mod slow_start;
 mod state;
 mod usage;
