@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_balance as balance;
 
 use crate::object::{
-    Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, Auto, ConsistentHash, HashFunction, HashTableType,
+    Adaptive, AdaptiveSignal, Algorithm, AlgorithmType, ConsistentHash, HashFunction, HashTableType,
     LeastResponseTime, PassiveHealthCheck, Prequal, PrequalSignals, SlowStart, SourceIpHash, WeightedByLoad,
 };
 
@@ -37,7 +37,7 @@ impl From<&Algorithm> for balance::Algorithm {
             AlgorithmType::Adaptive => {
                 Self::Adaptive((&algorithm.adaptive.clone().unwrap_or_default()).into())
             }
-            AlgorithmType::Auto => Self::Auto((&algorithm.auto.clone().unwrap_or_default()).into()),
+            AlgorithmType::Auto => Self::Auto(auto(algorithm)),
         }
     }
 }
@@ -139,15 +139,15 @@ impl From<&Adaptive> for balance::Adaptive {
     }
 }
 
-impl From<&Auto> for balance::Auto {
-    fn from(of: &Auto) -> Self {
-        let of_type = |type_: &AlgorithmType| (&Algorithm { type_: *type_, ..Algorithm::default() }).into();
-        Self {
-            allowed: of.allowed.iter().map(of_type).collect(),
-            dwell: of.dwell.into(),
-            hysteresis: percent(of.hysteresis_percent),
-            ..Self::default()
-        }
+/// What Auto may choose has the parameters that stand beside it.
+fn auto(algorithm: &Algorithm) -> balance::Auto {
+    let of = algorithm.auto.clone().unwrap_or_default();
+    let of_type = |type_: &AlgorithmType| (&Algorithm { type_: *type_, ..algorithm.clone() }).into();
+    balance::Auto {
+        allowed: of.allowed.iter().map(of_type).collect(),
+        dwell: of.dwell.into(),
+        hysteresis: percent(of.hysteresis_percent),
+        ..balance::Auto::default()
     }
 }
 
@@ -218,6 +218,20 @@ mod tests {
         assert_eq!(names, types.map(AlgorithmType::as_str));
         assert_eq!(balance::SlowStart::from(&SlowStart::default()), balance::SlowStart::default());
         assert_eq!(balance::Ejection::from(&PassiveHealthCheck::default()), balance::Ejection::default());
+    }
+
+    #[test]
+    fn what_auto_may_choose_has_its_own_parameters() {
+        let probes =
+            crate::object::Prequal { signals: PrequalSignals::Probes, ..crate::object::Prequal::default() };
+        let auto = Algorithm { type_: AlgorithmType::Auto, prequal: Some(probes), ..Algorithm::default() };
+        let balance::Algorithm::Auto(auto) = (&auto).into() else { panic!("Auto") };
+        let fed = auto.allowed.iter().find_map(|each| match each {
+            balance::Algorithm::Prequal(prequal) => Some(prequal.signals),
+            _ => None,
+        });
+        assert_eq!(fed, Some(balance::Signals::Fed));
+        assert!(auto.allowed.contains(&of_type(LeastRequest)), "the others have their defaults");
     }
 
     #[test]

@@ -287,6 +287,17 @@ mod tests {
         );
         let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
         rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+        let auto = |of| json!({"algorithm": {"type": "Auto", "auto": of, "prequal": {"maxAge": "2s"}}});
+        rejected(&auto(json!({})), &[]);
+        rejected(&auto(json!({"allowed": ["RoundRobin", "Prequal"]})), &[]);
+        rejected(
+            &auto(json!({"allowed": ["RoundRobin"]})),
+            &["algorithm.prequal: prequal needs type Prequal, or Auto that may choose it"],
+        );
+        rejected(
+            &json!({"algorithm": {"type": "Auto", "adaptive": {}}}),
+            &["algorithm.adaptive: adaptive needs type Adaptive, or Auto"],
+        );
         rejected(&json!({"retries": {"codes": [503], "budget": {"percent": 50}}}), &[]);
         rejected(
             &json!({"retries": {"attempts": 11, "codes": [200]}}),

@@ -39,7 +39,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// For an endpoint of a pool with this algorithm; `None` if nothing goes by its page.
     pub(crate) fn new(algorithm: &object::Algorithm, endpoint: SocketAddr) -> Option<Self> {
-        let adaptive = algorithm.adaptive.as_ref().filter(|_| algorithm.type_ == AlgorithmType::Adaptive)?;
+        let may_adapt = matches!(algorithm.type_, AlgorithmType::Adaptive | AlgorithmType::Auto);
+        let adaptive = algorithm.adaptive.as_ref().filter(|_| may_adapt)?;
         let page = adaptive.prometheus.as_ref()?;
         let wanted = |signal, name: &String| adaptive.signals.contains(&signal).then(|| name.clone());
         Some(Self {

@@ -42,6 +42,8 @@ pub enum Plain {
     WeightedByLoad,
     Adaptive,
     Auto,
+    /// Auto that may choose Prequal by probes.
+    AutoProbed,
 }
 
 /// Tables of consistent hashing.
@@ -56,7 +58,7 @@ pub enum TableName {
 /// Bounded load as the scenarios have it.
 pub(crate) const BOUND: f64 = 1.25;
 
-const PLAIN: [Plain; 11] = [
+const PLAIN: [Plain; 12] = [
     Plain::RoundRobin,
     Plain::WeightedRoundRobin,
     Plain::Random,
@@ -68,6 +70,7 @@ const PLAIN: [Plain; 11] = [
     Plain::WeightedByLoad,
     Plain::Adaptive,
     Plain::Auto,
+    Plain::AutoProbed,
 ];
 const TABLES: [(TableName, &str); 3] =
     [(TableName::Ring, "Ring"), (TableName::Maglev, "Maglev"), (TableName::Rendezvous, "Rendezvous")];
@@ -96,6 +99,12 @@ impl Entrant {
             }),
         }
     }
+
+    /// Whether it asks endpoints, which needs a path to ask.
+    #[must_use]
+    pub const fn probes(self) -> bool {
+        matches!(self, Self::Plain(Plain::PrequalProbed | Plain::AutoProbed))
+    }
 }
 
 impl Plain {
@@ -108,14 +117,22 @@ impl Plain {
             Self::LeastRequest => Algorithm::LeastRequest { choices: 16 },
             Self::LeastResponseTime => Algorithm::LeastResponseTime(LeastResponseTime::default()),
             Self::Prequal => Algorithm::Prequal(Prequal::default()),
-            Self::PrequalProbed => {
-                Algorithm::Prequal(Prequal { signals: Signals::Fed, ..Prequal::default() })
-            }
+            Self::PrequalProbed => probed(),
             Self::WeightedByLoad => Algorithm::WeightedByLoad(WeightedByLoad::default()),
             Self::Adaptive => Algorithm::Adaptive(Adaptive::default()),
             Self::Auto => Algorithm::Auto(Auto::default()),
+            Self::AutoProbed => {
+                let mut auto = Auto::default();
+                let prequal = auto.allowed.iter_mut().filter(|each| matches!(each, Algorithm::Prequal(_)));
+                prequal.for_each(|each| *each = probed());
+                Algorithm::Auto(auto)
+            }
         }
     }
+}
+
+fn probed() -> Algorithm {
+    Algorithm::Prequal(Prequal { signals: Signals::Fed, ..Prequal::default() })
 }
 
 impl FromStr for Entrant {

@@ -1,7 +1,7 @@
 //! What must hold, beside what was measured.
 
 use crate::{
-    entrant::{Entrant, Plain},
+    entrant::Entrant,
     run::{Results, Row},
     scenario::{Best, Expect, Figure, Over},
 };
@@ -92,7 +92,7 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     let row = results.row(variant, entrant)?;
     let other = match (&expect.over, &expect.than) {
         (Some(Over::Entrant(other)), _) => Some(results.row(variant, *other)?),
-        (Some(Over::Best(Best::Best)), _) => Some(best(results, variant, expect.figure)?),
+        (Some(Over::Best(Best::Best)), _) => Some(best(results, variant, expect.figure, entrant)?),
         (None, Some(label)) => Some(results.row(instead(results, variant, label)?, entrant)?),
         (None, None) => None,
     };
@@ -105,10 +105,10 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     Some(figures.collect::<Vec<f64>>()).filter(|figures| !figures.is_empty())
 }
 
-/// The algorithm with the lowest mean, of those that Auto may stand for: it has no path to probe.
-fn best(results: &Results, variant: usize, figure: Figure) -> Option<&Row> {
-    let probed = Entrant::Plain(Plain::PrequalProbed);
-    let rows = results.rows.iter().filter(|row| row.variant == variant && row.entrant != probed);
+/// The algorithm with the lowest mean, beside `entrant`: those that probe are for those that may probe, too.
+fn best(results: &Results, variant: usize, figure: Figure, entrant: Entrant) -> Option<&Row> {
+    let comparable = |row: &&Row| entrant.probes() || !row.entrant.probes();
+    let rows = results.rows.iter().filter(|row| row.variant == variant).filter(comparable);
     let mean = |row: &&Row| row.mean(|figures| figures.figure(figure));
     rows.min_by(|a, b| mean(a).total_cmp(&mean(b)))
 }

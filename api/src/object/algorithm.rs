@@ -14,25 +14,26 @@ pub use hash::{
 
 use crate::Duration;
 
-/// How an endpoint is picked. The field named as the type holds its parameters.
+/// How an endpoint is picked. The field named as the type holds its parameters; with type Auto, those of the algorithms that it
+/// may choose count too.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.powerOfTwoChoices) || self.type == 'PowerOfTwoChoices'")
-    .message("powerOfTwoChoices needs type PowerOfTwoChoices").field_path(".powerOfTwoChoices"))]
-#[x_kube(validation = Rule::new("!has(self.leastRequest) || self.type == 'LeastRequest'")
-    .message("leastRequest needs type LeastRequest").field_path(".leastRequest"))]
-#[x_kube(validation = Rule::new("!has(self.leastResponseTime) || self.type == 'LeastResponseTime'")
-    .message("leastResponseTime needs type LeastResponseTime").field_path(".leastResponseTime"))]
+#[x_kube(validation = Rule::new("!has(self.powerOfTwoChoices) || self.type == 'PowerOfTwoChoices' || (self.type == 'Auto' && has(self.auto) && has(self.auto.allowed) && 'PowerOfTwoChoices' in self.auto.allowed)")
+    .message("powerOfTwoChoices needs type PowerOfTwoChoices, or Auto that may choose it").field_path(".powerOfTwoChoices"))]
+#[x_kube(validation = Rule::new("!has(self.leastRequest) || self.type == 'LeastRequest' || (self.type == 'Auto' && (!has(self.auto) || !has(self.auto.allowed) || 'LeastRequest' in self.auto.allowed))")
+    .message("leastRequest needs type LeastRequest, or Auto that may choose it").field_path(".leastRequest"))]
+#[x_kube(validation = Rule::new("!has(self.leastResponseTime) || self.type == 'LeastResponseTime' || (self.type == 'Auto' && (!has(self.auto) || !has(self.auto.allowed) || 'LeastResponseTime' in self.auto.allowed))")
+    .message("leastResponseTime needs type LeastResponseTime, or Auto that may choose it").field_path(".leastResponseTime"))]
 #[x_kube(validation = Rule::new("!has(self.sourceIPHash) || self.type == 'SourceIPHash'")
     .message("sourceIPHash needs type SourceIPHash").field_path(".sourceIPHash"))]
 #[x_kube(validation = Rule::new("!has(self.consistentHash) || self.type == 'ConsistentHash'")
     .message("consistentHash needs type ConsistentHash").field_path(".consistentHash"))]
-#[x_kube(validation = Rule::new("!has(self.prequal) || self.type == 'Prequal'")
-    .message("prequal needs type Prequal").field_path(".prequal"))]
-#[x_kube(validation = Rule::new("!has(self.weightedByLoad) || self.type == 'WeightedByLoad'")
-    .message("weightedByLoad needs type WeightedByLoad").field_path(".weightedByLoad"))]
-#[x_kube(validation = Rule::new("!has(self.adaptive) || self.type == 'Adaptive'")
-    .message("adaptive needs type Adaptive").field_path(".adaptive"))]
+#[x_kube(validation = Rule::new("!has(self.prequal) || self.type == 'Prequal' || (self.type == 'Auto' && (!has(self.auto) || !has(self.auto.allowed) || 'Prequal' in self.auto.allowed))")
+    .message("prequal needs type Prequal, or Auto that may choose it").field_path(".prequal"))]
+#[x_kube(validation = Rule::new("!has(self.weightedByLoad) || self.type == 'WeightedByLoad' || (self.type == 'Auto' && (!has(self.auto) || !has(self.auto.allowed) || 'WeightedByLoad' in self.auto.allowed))")
+    .message("weightedByLoad needs type WeightedByLoad, or Auto that may choose it").field_path(".weightedByLoad"))]
+#[x_kube(validation = Rule::new("!has(self.adaptive) || self.type == 'Adaptive' || (self.type == 'Auto' && has(self.auto) && has(self.auto.allowed) && 'Adaptive' in self.auto.allowed)")
+    .message("adaptive needs type Adaptive, or Auto that may choose it").field_path(".adaptive"))]
 #[x_kube(validation = Rule::new("!has(self.auto) || self.type == 'Auto'")
     .message("auto needs type Auto").field_path(".auto"))]
 #[x_kube(validation = Rule::new("self.type != 'ConsistentHash' || has(self.consistentHash)")
@@ -330,7 +331,8 @@ impl Default for WeightedByLoad {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Auto {
-    /// What may be chosen, with default parameters; the first to begin with.
+    /// What may be chosen, the first to begin with: each with the parameters that the field beside `auto` gives it, or with its
+    /// defaults. Prequal is better with probes (`prequal.signals`), which are sent only while it is chosen.
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed: Vec<AlgorithmType>,
 

@@ -52,14 +52,12 @@ async fn until_probed(proxy: &Proxy, result: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn probes_find_the_idle_endpoint() {
+/// Probes find the idle one of three endpoints.
+async fn check_probes(algorithm: Value) {
     let (idle, busy, slow) = (telling(1, 1).await, telling(1, 90).await, telling(1, 50).await);
-    let probe = json!({"path": "/load?full=1", "timeout": "1s"});
-    let (proxy, address) = serving_as(
-        &[idle.address, busy.address, slow.address],
-        prequal(json!({"signals": "Probes", "probe": probe})),
-    )
+    let (proxy, address) = serving_as(&[idle.address, busy.address, slow.address], |pool| {
+        pool.algorithm = serde_json::from_value(algorithm).unwrap();
+    })
     .await;
     until_preferred(address, &idle, &[&idle, &busy, &slow]).await;
     until_probed(&proxy, "answered").await;
@@ -70,6 +68,13 @@ async fn probes_find_the_idle_endpoint() {
         "{probes:?}"
     );
     assert!(busy.record.connections() < probes.len(), "connections are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_find_the_idle_endpoint() {
+    let probed = json!({"signals": "Probes", "probe": {"path": "/load?full=1", "timeout": "1s"}});
+    check_probes(json!({"type": "Prequal", "prequal": probed})).await;
+    check_probes(json!({"type": "Auto", "auto": {"allowed": ["Prequal"]}, "prequal": probed})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

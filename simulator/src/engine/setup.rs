@@ -60,7 +60,7 @@ impl<'a> Engine<'a> {
         let end = case.warmup.0 + case.measure.0;
         let limit = case.requests.unwrap_or(u64::MAX);
         // Only probes ask a machine what it expects.
-        let probed = entrant == Entrant::Plain(Plain::PrequalProbed);
+        let probed = entrant.probes();
         Ok(Self {
             case,
             now: 0,
