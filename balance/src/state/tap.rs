@@ -273,7 +273,9 @@ mod tests {
         for count in counts {
             tap.open(workers);
             for _ in 0..*count {
-                (0..workers).for_each(|worker| drop(tap.begin(worker, 7, 1, at(now))));
+                for worker in 0..workers {
+                    let _ = tap.begin(worker, 7, 1, at(now));
+                }
                 now += 1;
             }
             let mut some = Vec::new();
@@ -285,20 +287,16 @@ mod tests {
         assert_eq!(read, expect);
     }
 
-    fn all(ranges: &[std::ops::Range<u64>]) -> Vec<u64> {
-        ranges.iter().cloned().flatten().collect()
-    }
-
     #[test]
     fn the_first_of_each_stretch_are_written_down_and_read_once() {
         let len = STRETCH as u64;
         check(1, &[3, 2], 9, &[0, 1, 2, 3, 4]);
         check(1, &[3, 2], 4, &[0, 1, 2, 3]);
-        check(1, &[len + 5, 2], u64::MAX, &all(&[0..len, len + 5..len + 7]));
+        check(1, &[len + 5, 2], u64::MAX, &[(0..len).collect::<Vec<_>>(), vec![len + 5, len + 6]].concat());
         check(2, &[2], u64::MAX, &[0, 0, 1, 1]);
         // What is not read is not written over: from the third stretch on there is no room.
         check(1, &[len, len, len], 0, &[]);
-        check(1, &[len, len, len, 0, 0], len, &all(&[0..len]));
+        check(1, &[len, len, len, 0, 0], len, &(0..len).collect::<Vec<_>>());
     }
 
     #[test]
@@ -318,7 +316,9 @@ mod tests {
         // One that ends after its place was taken anew.
         (0..2).for_each(|_| {
             tap.open(1);
-            (0..STRETCH).for_each(|_| drop(tap.begin(0, 9, 1, at(30))));
+            for _ in 0..STRETCH {
+                let _ = tap.begin(0, 9, 1, at(30));
+            }
             tap.read(at(31), at(31), &mut read);
         });
         tap.open(1);

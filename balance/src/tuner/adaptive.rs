@@ -71,7 +71,7 @@ impl Tuner {
     }
 
     /// By which Adaptive the factors move: that in use, or one that requests may be picked by, if only by way of Auto.
-    pub(super) fn adaptive(&self) -> Option<Adaptive> {
+    fn adaptive(&self) -> Option<Adaptive> {
         let chosen = self.auto.active().filter(|_| matches!(self.spec.auto(), Algorithm::Auto(_)));
         let mut all = std::iter::once(self.algorithm()).chain(&self.spec.others).chain(&chosen);
         all.find_map(|each| match each {

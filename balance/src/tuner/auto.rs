@@ -101,15 +101,15 @@ impl Choice {
     fn reason(&self, lowest: f64, present: Option<f64>) -> String {
         let Evidence { spread, in_flight, .. } = self.detector.evidence;
         let by = match self.shadow.played() {
-            0 => "predicted".to_owned(),
-            played => format!("by {played} requests played again"),
+            0 => ": predicted".to_owned(),
+            played => format!(", {played} played again:"),
         };
         let before = present.map_or_else(
             || "where the one before cannot be used".to_owned(),
             |present| format!("against {present:.2}"),
         );
         format!(
-            "speeds differ by {spread:.2}, {in_flight:.1} requests in flight at each: score {lowest:.2} {before}, {by}"
+            "speeds differ by {spread:.2}, {in_flight:.1} requests in flight at each{by} score {lowest:.2} {before}"
         )
     }
 }

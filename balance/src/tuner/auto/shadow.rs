@@ -12,23 +12,22 @@
 //! less once it is chosen, and the hysteresis keeps it. Nor does it see keys, sessions, retries and limits of requests in flight:
 //! every request goes where the candidate likes. A request that is under way when it is played counts as long as it has been,
 //! which is 4 mean latencies at least; where responses go on for minutes, candidates therefore look alike, and the choice stays.
-//! Adaptive is played only while its weights follow the pool, and endpoints on probation are left out.
+//! Endpoints on probation are left out. WeightedByLoad's weights are the real pool's, Adaptive's are what its steps make of the
+//! candidate, without CPU and memory.
 
 mod candidate;
 mod fit;
 mod model;
 mod tail;
 
-use std::{sync::Arc, time::Duration};
-
-use rand::{SeedableRng as _, rngs::SmallRng};
+use std::time::Duration;
 
 use self::{
     candidate::Candidate,
     model::{Model, Work},
 };
-use super::super::{TOLERANCE, Tuner, apply_rules};
-use crate::{Algorithm, PoolState, Prequal, Signals, Time, plan::Plan, state::Tapped};
+use super::super::Tuner;
+use crate::{Algorithm, Time, state::Tapped};
 
 /// Candidates at most: with [`STRETCH`](crate::state::STRETCH) requests (and one more for each worker) 8,192 picks a look.
 const MAX_CANDIDATES: usize = 8;
@@ -119,12 +118,11 @@ impl Shadow {
         }
     }
 
-    fn play(&mut self, passed: Duration, mean: f64, penalty: f64) {
+    fn play(&mut self, passed: Duration, penalty: f64) {
         #[expect(clippy::cast_precision_loss, reason = "a stretch")]
         let part = kept(self.works.len() as f64 / MEMORY, passed);
         for candidate in &mut self.candidates {
             candidate.tail.fade(part);
-            candidate.state.rules().mean_latency.store(mean);
             candidate.place(&self.model);
             candidate.play(&self.works, penalty, &self.model);
         }
@@ -163,42 +161,19 @@ impl Tuner {
         tap.open(self.state.workers());
         shadow.learn(passed, gap);
         self.update_candidates(&mut shadow.candidates, usable, now);
-        shadow.play(passed, mean, penalty);
+        shadow.play(passed, penalty);
         self.auto.shadow = shadow;
     }
 
     /// Candidates keep what they learned as long as they may be used, and follow the endpoints and weights of the pool.
     fn update_candidates(&self, candidates: &mut Vec<Candidate>, usable: &[Algorithm], now: Time) {
         let mut before = std::mem::take(candidates);
-        let playable =
-            |each: &&Algorithm| !matches!(each, Algorithm::Adaptive(_)) || self.adaptive().is_some();
-        for (number, algorithm) in usable.iter().filter(playable).take(MAX_CANDIDATES).enumerate() {
-            let mut spec = self.spec.clone();
-            spec.algorithm = algorithm.clone();
-            let tuning = self.tuning_for(&spec, now);
-            spec.algorithm = in_band(algorithm);
+        for (number, algorithm) in usable.iter().take(MAX_CANDIDATES).enumerate() {
             let known = before.iter().position(|each| each.algorithm == *algorithm);
-            candidates.push(if let Some(place) = known {
-                let mut known = before.swap_remove(place);
-                known.set_plan(Plan::new(&spec, &known.state, &tuning), TOLERANCE);
-                known
-            } else {
-                let mut rng = SmallRng::seed_from_u64(number as u64);
-                let state = Arc::new(PoolState::new(1, &mut rng));
-                apply_rules(&spec, &spec.algorithm, state.rules());
-                let plan = Plan::new(&spec, &state, &tuning);
-                Candidate::new(algorithm.clone(), state, plan, rng)
-            });
+            let known = known.map(|place| before.swap_remove(place));
+            let mut candidate = known.unwrap_or_else(|| Candidate::new(algorithm, number as u64, now));
+            candidate.follow(self, now);
+            candidates.push(candidate);
         }
-    }
-}
-
-/// In the shadow there is nobody to ask.
-fn in_band(algorithm: &Algorithm) -> Algorithm {
-    match algorithm {
-        Algorithm::Prequal(parameters) => {
-            Algorithm::Prequal(Prequal { signals: Signals::InBand, ..parameters.clone() })
-        }
-        other => other.clone(),
     }
 }

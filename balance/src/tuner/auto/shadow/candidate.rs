@@ -7,20 +7,27 @@ use std::{
     time::Duration,
 };
 
-use rand::{Rng as _, rngs::SmallRng};
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
+use super::super::super::{TOLERANCE, Tuner};
 use super::{
     model::{Model, Work},
     tail::Tail,
 };
-use crate::{Algorithm, Balancer, Outcome, PoolState, Query, Status, Time, pick::Guard, plan::Plan};
+use crate::{
+    Algorithm, Balancer, Outcome, PoolSpec, PoolState, Prequal, Query, Signals, Status, Time, pick::Guard,
+    plan::Plan,
+};
 
 /// A candidate.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) algorithm: Algorithm,
-    pub(super) state: Arc<PoolState>,
-    plan: Plan,
+    state: Arc<PoolState>,
+    /// Of the balancer.
+    plan: Option<Plan>,
+    /// Steps, and means, over the state.
+    tuner: Tuner,
     balancer: Balancer,
     rng: SmallRng,
     /// The model's number of each of the balancer's endpoints.
@@ -41,12 +48,18 @@ struct End {
 }
 
 impl Candidate {
-    pub(super) fn new(algorithm: Algorithm, state: Arc<PoolState>, plan: Plan, rng: SmallRng) -> Self {
+    /// A candidate without endpoints; `seed` for its draws.
+    pub(super) fn new(algorithm: &Algorithm, seed: u64, now: Time) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let state = Arc::new(PoolState::new(1, &mut rng));
+        let played = in_band(algorithm);
+        let tuner = Tuner::new(PoolSpec::new(played, Vec::new()), Arc::clone(&state), now);
         Self {
-            balancer: Balancer::from_plan(&plan, &state),
-            algorithm,
+            algorithm: algorithm.clone(),
+            balancer: tuner.balancer(),
+            plan: None,
+            tuner,
             state,
-            plan,
             rng,
             numbers: Vec::new(),
             workers: Vec::new(),
@@ -55,11 +68,29 @@ impl Candidate {
         }
     }
 
-    /// Takes another plan, unless it makes no difference.
-    pub(super) fn set_plan(&mut self, plan: Plan, tolerance: f64) {
-        if !plan.resembles(&self.plan, tolerance) {
+    /// Takes the real pool's endpoints with their weights, but for those of Adaptive, which come of the candidate's own steps.
+    pub(super) fn follow(&mut self, real: &Tuner, now: Time) {
+        let mut spec = real.spec.clone();
+        spec.algorithm = self.tuner.spec.algorithm.clone();
+        spec.others.clear();
+        let alone = PoolSpec { ejection: None, ..spec.clone() };
+        if self.tuner.spec != alone {
+            self.tuner.set_spec(alone, now);
+        }
+        self.tuner.tick(now, &mut self.rng);
+        let adaptive = matches!(spec.algorithm, Algorithm::Adaptive(_));
+        if adaptive {
+            spec.algorithm = Algorithm::WeightedRoundRobin;
+        }
+        let mut tuning = real.tuning_for(&spec, now);
+        if adaptive {
+            self.tuner.adaptive_factors(&mut tuning.factors);
+            spec.algorithm = self.tuner.spec.algorithm.clone();
+        }
+        let plan = Plan::new(&spec, &self.state, &tuning);
+        if self.plan.as_ref().is_none_or(|before| !plan.resembles(before, TOLERANCE)) {
             self.balancer = Balancer::from_plan(&plan, &self.state);
-            self.plan = plan;
+            self.plan = Some(plan);
         }
     }
 
@@ -103,6 +134,16 @@ impl Candidate {
                 guard.set_outcome(outcome);
             }
         }
+    }
+}
+
+/// In the shadow there is nobody to ask.
+fn in_band(algorithm: &Algorithm) -> Algorithm {
+    match algorithm {
+        Algorithm::Prequal(parameters) => {
+            Algorithm::Prequal(Prequal { signals: Signals::InBand, ..parameters.clone() })
+        }
+        other => other.clone(),
     }
 }
 

@@ -20,8 +20,8 @@ const WORKERS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, usize::MAX];
 const ENDS: usize = 16;
 /// A request that seems to have taken no time took this part of what it was in flight.
 const LEAST: f64 = 0.02;
-/// Slants that differ by less are the same.
-const SAME: f64 = 0.002;
+/// Part of what requests took by which numbers of workers may differ that are the same.
+const SAME: f64 = 0.01;
 /// Standard errors by which a pace is drawn toward that of all, at most.
 const MAX_ERRORS: f64 = 2.0;
 
@@ -153,8 +153,10 @@ impl Model {
     }
 
     fn settle_workers(&mut self) {
-        let of = |workers: usize| slant(self.endpoints.iter().map(|known| &known.fits[workers]));
-        self.workers = flattest(&std::array::from_fn(of));
+        let fits = |workers: usize| self.endpoints.iter().map(move |known| &known.fits[workers]);
+        let slants = std::array::from_fn(|workers| slant(fits(workers)));
+        let nanos = std::array::from_fn(|workers| fits(workers).map(Fit::nanos).sum());
+        self.workers = flattest(&slants, &nanos);
     }
 
     /// What a request takes in the mean, in nanoseconds.
@@ -182,15 +184,16 @@ impl Model {
 }
 
 /// The place among [`WORKERS`] by which what requests take depends least on the load. From the most workers down the slant falls, until
-/// requests that overtake each other make it mean nothing: of the first two with a change of sign between them, the lesser.
-fn flattest(slants: &[f64; WORKERS.len()]) -> usize {
-    let [.., last] = slants;
+/// requests that overtake each other make it mean nothing: of the first two with a change of sign between them, the lesser. Without one
+/// none waited, and it is the fewest workers by which that is so.
+fn flattest(slants: &[f64; WORKERS.len()], nanos: &[f64; WORKERS.len()]) -> usize {
+    let [.., all] = nanos;
     match slants.iter().rposition(|slant| *slant <= 0.0) {
         None => 0,
         Some(few) => match slants.get(few + 1) {
             Some(many) if *many <= slants[few].abs() => few + 1,
             Some(_) => few,
-            None => slants.iter().position(|slant| *slant >= last - SAME).unwrap_or(few),
+            None => nanos.iter().position(|nanos| *nanos >= all * (1.0 - SAME)).unwrap_or(few),
         },
     }
 }
@@ -244,3 +247,6 @@ impl Known {
 const fn float(number: u64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+mod tests;
