@@ -41,8 +41,9 @@ const MIN_PLAYED: f64 = 400.0;
 /// Requests after which one counts 1/e in a score; and of an endpoint, in what is known of endpoints.
 const MEMORY: f64 = 4000.0;
 const MEMORY_OF_ENDPOINT: f64 = 50.0;
-/// The same as a time, where requests are many or few.
+/// The same as times, where requests are many or few: endpoints change sooner than a choice should.
 const MIN_MEMORY: Duration = Duration::from_secs(10);
+const MIN_MEMORY_OF_ENDPOINTS: Duration = Duration::from_secs(2);
 const MAX_MEMORY: Duration = Duration::from_secs(600);
 
 /// What is played.
@@ -101,7 +102,7 @@ impl Shadow {
     fn learn(&mut self, passed: Duration, gap: bool) {
         #[expect(clippy::cast_precision_loss, reason = "a stretch")]
         let (count, endpoints) = (self.tapped.len() as f64, self.model.len().max(1) as f64);
-        self.model.fade(kept(count / (MEMORY_OF_ENDPOINT * endpoints), passed));
+        self.model.fade(kept(count / (MEMORY_OF_ENDPOINT * endpoints), MIN_MEMORY_OF_ENDPOINTS, passed));
         self.works.clear();
         self.model.take(&self.tapped, &mut self.works);
         let [gap_before, since] = self.gaps;
@@ -120,7 +121,7 @@ impl Shadow {
 
     fn play(&mut self, passed: Duration, penalty: f64) {
         #[expect(clippy::cast_precision_loss, reason = "a stretch")]
-        let part = kept(self.works.len() as f64 / MEMORY, passed);
+        let part = kept(self.works.len() as f64 / MEMORY, MIN_MEMORY, passed);
         for candidate in &mut self.candidates {
             candidate.tail.fade(part);
             candidate.place(&self.model);
@@ -131,9 +132,9 @@ impl Shadow {
 }
 
 /// The part that what was known still counts, after so many memories of requests in so long.
-fn kept(memories: f64, passed: Duration) -> f64 {
+fn kept(memories: f64, least: Duration, passed: Duration) -> f64 {
     let in_time = |memory: Duration| passed.as_secs_f64() / memory.as_secs_f64();
-    (-memories.clamp(in_time(MAX_MEMORY), in_time(MIN_MEMORY))).exp()
+    (-memories.clamp(in_time(MAX_MEMORY), in_time(least))).exp()
 }
 
 impl Tuner {

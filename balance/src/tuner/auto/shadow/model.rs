@@ -109,20 +109,29 @@ impl Model {
         }
     }
 
-    /// Tells requests from where they went, by what was known before, and learns from them, in the order of their arrival.
+    /// Learns from requests in the order of their arrival, and tells them from where they went.
     pub(super) fn take(&mut self, tapped: &[Tapped], into: &mut Vec<Work>) {
         self.settle_workers();
+        let first = into.len();
+        let known = |request: &&Tapped| self.by_address.contains_key(&request.endpoint);
+        let tapped: Vec<_> = tapped.iter().filter(known).collect();
+        into.extend(tapped.iter().map(|request| self.learn(request)));
         let mean = self.settle_paces();
-        for request in tapped {
-            let Some(number) = self.by_address.get(&request.endpoint) else { continue };
-            let known = &mut self.endpoints[*number];
-            let (failed, good) = match request.verdict {
-                Some(Verdict::Overloaded | Verdict::ServerError | Verdict::GatewayError) => (true, false),
-                Some(Verdict::Neutral | Verdict::Cancelled) => (false, false),
-                Some(Verdict::Good) | None => (false, true),
-            };
+        for (work, request) in into[first..].iter_mut().zip(tapped) {
+            let pace =
+                self.by_address.get(&request.endpoint).map_or(0.0, |number| self.endpoints[*number].pace);
+            work.nanos = if is_failure(request.verdict) { mean } else { work.nanos / pace.exp() };
+        }
+    }
+
+    /// What a request took where it went.
+    fn learn(&mut self, request: &Tapped) -> Work {
+        let held = float(request.held).max(1.0);
+        let failed = is_failure(request.verdict);
+        let good = matches!(request.verdict, Some(Verdict::Good) | None);
+        let known = self.by_address.get(&request.endpoint).map(|number| &mut self.endpoints[*number]);
+        let nanos = known.map_or(held, |known| {
             let took = known.took(request);
-            let held = float(request.held).max(1.0);
             if failed {
                 known.failed += 1.0;
                 known.failing += held;
@@ -132,13 +141,10 @@ impl Model {
             if good {
                 known.fits.iter_mut().zip(took).for_each(|(fit, took)| fit.add(request.load, took));
             }
-            into.push(Work {
-                begun: request.begun.as_nanos(),
-                nanos: if failed { mean } else { took[self.workers] / known.pace.exp() },
-                answered: (float(request.latency) / held).clamp(0.0, 1.0),
-                counts: good || failed,
-            });
-        }
+            took[self.workers]
+        });
+        let answered = (float(request.latency) / held).clamp(0.0, 1.0);
+        Work { begun: request.begun.as_nanos(), nanos, answered, counts: good || failed }
     }
 
     /// What a request takes at an endpoint once a worker has it, in nanoseconds.
@@ -241,6 +247,10 @@ impl Known {
         }
         took
     }
+}
+
+const fn is_failure(verdict: Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Overloaded | Verdict::ServerError | Verdict::GatewayError))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a part in 2^53 does not matter")]
