@@ -91,7 +91,11 @@ impl Tap {
 
     /// Lets `workers` write down another stretch. What was not read yet stays.
     pub(crate) fn open(&self, workers: usize) {
-        let len = STRETCH.div_ceil(workers.max(1));
+        self.open_for(workers, STRETCH.div_ceil(workers.max(1)));
+    }
+
+    /// The same, of so many requests each.
+    pub(super) fn open_for(&self, workers: usize, len: usize) {
         let rings =
             self.rings.get_or_init(|| (0..workers.max(1)).map(|_| Line(Ring::new(2 * len))).collect());
         for ring in rings {

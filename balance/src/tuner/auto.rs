@@ -69,14 +69,16 @@ impl Choice {
         }
     }
 
-    /// The scores to choose by; `None` as long as there is nothing to go by.
-    fn scores(&self, auto: &Auto) -> Option<Vec<(Algorithm, f64)>> {
+    /// The scores to choose by; `None` as long as there is nothing to go by. What was chosen by play does not give way to a
+    /// prediction, unless it cannot be used any more.
+    fn scores(&self, auto: &Auto, usable: bool) -> Option<Vec<(Algorithm, f64)>> {
         let played = self.shadow.scores();
         if !played.is_empty() {
             return Some(played);
         }
-        let evident = !self.shadow.has_scored() && self.detector.evidence.intervals >= MIN_INTERVALS;
-        evident.then(|| predictions(auto, &self.detector.evidence))
+        let predict = !usable || !self.shadow.has_scored();
+        let evident = self.detector.evidence.intervals >= MIN_INTERVALS;
+        (predict && evident).then(|| predictions(auto, &self.detector.evidence))
     }
 
     /// Takes the best if it is clearly better than the present one, or that cannot be used.
@@ -84,10 +86,12 @@ impl Choice {
         if now.since(self.since) < auto.dwell {
             return;
         }
-        let Some(scores) = self.scores(auto) else { return };
         let present = self.active.as_ref();
+        let usable = usable.iter().any(|each| Some(each) == present);
+        let Some(scores) = self.scores(auto, usable) else { return };
         let score = scores.iter().find(|(each, _)| Some(each) == present).map(|(_, score)| *score);
-        if score.is_none() && usable.iter().any(|each| Some(each) == present) {
+        // More are allowed than are played.
+        if score.is_none() && usable {
             return;
         }
         let Some((best, lowest)) = scores.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b)) else { return };
