@@ -173,8 +173,9 @@ impl Balancer {
             if slot.probation && !slot.state.take_trial() {
                 continue;
             }
-            let Some(guard) = Guard::begin(&slot.state, query.worker, slot.probation, query.max_in_flight)
-            else {
+            let begun =
+                Guard::begin(&slot.state, query.worker, slot.probation, query.max_in_flight, query.now);
+            let Some(guard) = begun else {
                 if slot.probation {
                     slot.state.trial_ended(Verdict::Cancelled);
                 }

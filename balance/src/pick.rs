@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{Endpoint, EndpointState, Time, orca::LoadReport};
+use crate::{Endpoint, EndpointState, Time, orca::LoadReport, state::Place};
 
 /// What a pick may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,7 @@ pub struct Guard {
     /// This request is the one by which the endpoint is tried after an ejection.
     trial: bool,
     outcome: Option<Outcome>,
+    tapped: Place,
 }
 
 impl Guard {
@@ -142,12 +143,14 @@ impl Guard {
         worker: usize,
         trial: bool,
         max_in_flight: Option<u32>,
+        now: Time,
     ) -> Option<Self> {
         let load = match max_in_flight {
             None => state.begin(worker),
             Some(max) => state.begin_below(worker, max)?,
         };
-        Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None })
+        let tapped = state.tap_begin(worker, load, now);
+        Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None, tapped })
     }
 
     /// Says that the endpoint began to answer, with this status: a trial after an ejection is over, however long the answer takes.
@@ -169,6 +172,7 @@ impl Drop for Guard {
         if let Some(outcome) = &self.outcome {
             self.state.learn(outcome, verdict, self.load);
         }
+        self.state.tap_end(self.tapped, self.worker, self.outcome.as_ref(), verdict);
         if self.trial {
             self.state.trial_ended(verdict);
         }

@@ -6,6 +6,7 @@ mod estimate;
 mod load;
 mod probes;
 mod response_time;
+mod tap;
 mod trial;
 
 pub use endpoint::EndpointState;
@@ -15,6 +16,7 @@ pub(crate) use {
     endpoint::Seen,
     load::Reported,
     probes::{Answer, Entry, MAX_ENTRIES, ProbePool},
+    tap::{Place, Tap, Tapped},
     trial::Trial,
 };
 
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     in_flight: Box<[Line<AtomicU64>]>,
     /// Something happened that the next tick should look at soon.
     urgent: AtomicBool,
+    pub(crate) tap: Tap,
 }
 
 /// How outcomes are learned from; read-mostly.
@@ -99,7 +102,12 @@ impl PoolState {
             probes: Mutex::default(),
             turns: Mutex::default(),
             seed: rng.random(),
-            shared: Arc::new(Shared { rules, in_flight, urgent: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                rules,
+                in_flight,
+                urgent: AtomicBool::new(false),
+                tap: Tap::new(AtomicBool::new(false)),
+            }),
             generations: AtomicU64::new(0),
         }
     }
@@ -136,6 +144,14 @@ impl PoolState {
 
     pub(crate) fn clear_urgent(&self) {
         self.shared.urgent.store(false, Relaxed);
+    }
+
+    pub(crate) fn tap(&self) -> &Tap {
+        &self.shared.tap
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.shared.in_flight.len()
     }
 
     pub(crate) fn rules(&self) -> &Rules {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Counters, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load, response_time::ResponseTime,
-    trial::Probation,
+    Counters, Place, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load,
+    response_time::ResponseTime, trial::Probation,
 };
 use crate::{
     Outcome, Time,
@@ -158,6 +158,23 @@ impl EndpointState {
     pub(crate) fn end(&self, worker: usize) {
         self.counters.end();
         self.shared.end(worker);
+    }
+
+    /// Writes a request down, if anyone listens.
+    #[inline]
+    pub(crate) fn tap_begin(&self, worker: usize, load: u32, now: Time) -> Place {
+        self.shared.tap.begin(worker, self.address(), load, now)
+    }
+
+    /// What became of it.
+    #[inline]
+    pub(crate) fn tap_end(&self, place: Place, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
+        self.shared.tap.end(place, worker, outcome, verdict);
+    }
+
+    /// By which it is known where identities are too long.
+    pub(crate) fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 
     /// Learns from how a request ended that began with `load` in flight.

@@ -5,12 +5,12 @@
 //! Loom 0.7 shows a thread old values, yet does not always go back before a load: what is read early is read by a
 //! thread that is spawned, while the one that spawns it writes. Not here: the pools of probes, which are behind a lock.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use loom::thread;
 
-use super::{Counters, LatencyEstimate, Trial, response_time::ResponseTime, trial::Probation};
-use crate::{Time, pick::Verdict};
+use super::{Counters, LatencyEstimate, Tap, Trial, response_time::ResponseTime, trial::Probation};
+use crate::{Outcome, Status, Time, pick::Verdict, sync::AtomicBool};
 
 const NOW: Time = Time::from_nanos(1);
 
@@ -144,5 +144,29 @@ fn of_two_estimates_at_once_one_may_be_lost_and_no_more() {
         thread.join().unwrap();
         let both = estimate.at(1, NOW);
         assert!([Some(20.0), Some(30.0)].contains(&both), "{both:?}");
+    });
+}
+
+#[test]
+fn a_request_that_is_written_down_is_read_whole_and_once() {
+    loom::model(|| {
+        let tap = Arc::new(Tap::new(AtomicBool::new(false)));
+        tap.open_for(1, 1);
+        let other = Arc::clone(&tap);
+        let thread = thread::spawn(move || {
+            let place = other.begin(0, 7, 3, NOW);
+            let ended = NOW.after(Duration::from_nanos(9));
+            let outcome = Outcome::new(Status::Answered(200), ended, Duration::from_nanos(5));
+            other.end(place, 0, Some(&outcome), Verdict::Good);
+        });
+        let (mut early, later) = (Vec::new(), NOW.after(Duration::from_nanos(20)));
+        tap.read(later, later, &mut early);
+        thread.join().unwrap();
+        let mut all = early.clone();
+        tap.read(later, later, &mut all);
+        assert_eq!(all.len(), 1);
+        let found = (all[0].endpoint, all[0].load, all[0].held, all[0].latency, all[0].verdict);
+        let whole = (7, 3, 9, 5, Some(Verdict::Good));
+        assert!(found == whole || (!early.is_empty() && found == (7, 3, 20, 20, None)), "{found:?}");
     });
 }

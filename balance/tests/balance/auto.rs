@@ -6,7 +6,7 @@ use evenkeel_balance::{
     Adaptive, Algorithm, Auto, AutoReport, Evidence, LeastResponseTime, Prequal, SourceIpHash, Time,
     WeightedByLoad, orca::LoadReport,
 };
-use rand::Rng as _;
+use rand::{Rng as _, rngs::SmallRng};
 
 use crate::common::{MS, Pool, S, answered, equal, near, seconds};
 
@@ -15,23 +15,83 @@ fn auto_chooses_by_lasting_differences_after_its_dwell_time() {
     for (slow, expect) in [(1.0, "LeastRequest"), (8.0, "Prequal")] {
         let mut pool = Pool::new(Algorithm::Auto(Auto::default()), equal(8));
         let mut early = true;
-        for tick in 0..60_u32 {
-            for number in 0..800 {
-                let noise = -pool.rng.random_range(0.001_f64..1.0).ln();
-                let now = pool.now;
-                let mut pick = pool.pick(u32::to_be_bytes(number).into(), &[]).expect("an endpoint");
-                let times = if matches!(pick.endpoint.id.as_str(), "e0" | "e1") { slow } else { 1.0 };
-                pick.guard.set_outcome(answered(200, now, MS.mul_f64(10.0 * noise * times)));
-            }
-            pool.tick(S);
-            early &= tick >= 25 || pool.balancer.algorithm().name() == "LeastRequest";
-        }
+        let takes = |id: &str, rng: &mut SmallRng| {
+            let times = if matches!(id, "e0" | "e1") { slow } else { 1.0 };
+            MS.mul_f64(-10.0 * rng.random_range(0.001_f64..1.0).ln() * times)
+        };
+        pool.flow(800, 60, takes, |pool| {
+            early &= pool.now > seconds(25) || pool.balancer.algorithm().name() == "LeastRequest";
+        });
         assert!(early, "its dwell time");
         let auto = pool.tuner.report().auto.expect("a choice");
         assert_eq!(auto.active.name(), expect, "{auto:?}");
         assert_eq!(pool.balancer.algorithm().name(), expect);
         assert!(auto.scores.len() >= 4);
     }
+}
+
+/// What the shadow makes of two algorithms over eight endpoints, in a minute in which neither was chosen anew.
+fn played(allowed: &[Algorithm; 2], takes: impl Fn(&str, &mut SmallRng) -> Duration) -> [f64; 2] {
+    let (allowed, dwell) = (allowed.to_vec(), 100 * S);
+    let mut pool = Pool::new(Algorithm::Auto(Auto { allowed, dwell, ..Auto::default() }), equal(8));
+    pool.flow(800, 60, takes, |_| {});
+    let report = report(&pool);
+    assert!((4000..5000).contains(&report.played), "{report:?}");
+    assert_eq!(report.active, report.scores[0].0);
+    [report.scores[0].1, report.scores[1].1]
+}
+
+#[test]
+fn scores_are_what_came_of_the_requests_played_again() {
+    let random = |rng: &mut SmallRng| -rng.random_range(0.001_f64..1.0).ln();
+    let (first, last) = (Algorithm::RoundRobin, Algorithm::LeastRequest { choices: 16 });
+    let slow = |id: &str| if id == "e0" { 8.0 } else { 1.0 };
+    let response_time = Algorithm::LeastResponseTime(LeastResponseTime::default());
+    // Nothing waits, and all are alike.
+    for of in [[first.clone(), last.clone()], [last.clone(), first.clone()]] {
+        let found = played(&of, |_, rng| MS.mul_f64(10.0 * random(rng)));
+        assert!(found.iter().all(|score| *score < 1.05), "{found:?}");
+    }
+    // An eighth of the requests take eight times as long by turns, whichever of the two is in use.
+    let takes = |id: &str, _: &mut SmallRng| MS.mul_f64(10.0 * slow(id));
+    for [a, b] in [[&first, &response_time], [&response_time, &first]] {
+        let found = played(&[a.clone(), b.clone()], takes);
+        let [turns, fast] = if *a == first { found } else { [found[1], found[0]] };
+        assert!(fast < 1.01 && turns > 3.0, "{found:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_fails_fast_is_no_fast_one_when_played() {
+    let allowed = vec![Algorithm::LeastRequest { choices: 16 }, Algorithm::Prequal(Prequal::default())];
+    let auto = Auto { allowed, ..Auto::default() };
+    let mut pool = Pool::new(Algorithm::Auto(auto), equal(8));
+    for number in 0..60 * 400_u32 {
+        let now = pool.now;
+        let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+        let status = if pick.endpoint.id.as_str() == "e0" { 503 } else { 200 };
+        pick.guard.set_outcome(answered(status, now.after(MS), MS));
+        drop(pick);
+        pool.now = now.after(S / 400);
+        if number % 400 == 0 {
+            pool.tick(Duration::ZERO);
+        }
+    }
+    let report = report(&pool);
+    assert_eq!(report.active.name(), "Prequal", "{report:?}");
+}
+
+#[test]
+fn what_has_hardly_been_played_is_predicted() {
+    let mut pool =
+        pool(vec![Algorithm::LeastRequest { choices: 16 }, Algorithm::Prequal(Prequal::default())]);
+    (0..20).for_each(|_| look(&mut pool, 8));
+    let early = report(&pool);
+    assert_eq!((early.played, early.active.name()), (0, "Prequal"));
+    assert!(early.reason.contains("predicted score"), "{}", early.reason);
+    (0..20).for_each(|_| look(&mut pool, 8));
+    let late = report(&pool);
+    assert!(late.played >= 400 && late.scores != early.scores, "{late:?}");
 }
 
 /// The first of those allowed is in use; the first look is behind it.

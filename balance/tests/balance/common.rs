@@ -115,6 +115,33 @@ impl Pool {
         Some(pick.endpoint.id.to_string())
     }
 
+    /// So many requests a second at equal distances, each in flight for as long as `takes` says of its endpoint, and a tick each
+    /// second.
+    pub(crate) fn flow(
+        &mut self,
+        per_second: u32,
+        seconds: u32,
+        takes: impl Fn(&str, &mut SmallRng) -> Duration,
+        mut ticked: impl FnMut(&Self),
+    ) {
+        let mut under_way: Vec<(Time, Duration, Guard)> = Vec::new();
+        for number in 0..seconds * per_second {
+            let now = self.now;
+            for (end, latency, mut guard) in under_way.extract_if(.., |(end, ..)| *end <= now) {
+                guard.set_outcome(answered(200, end, latency));
+            }
+            let pick = self.pick(IpAddr::from(number.to_be_bytes()), &[]).expect("an endpoint");
+            let (id, guard) = (pick.endpoint.id.clone(), pick.guard);
+            let latency = takes(id.as_str(), &mut self.rng);
+            under_way.push((now.after(latency), latency, guard));
+            self.now = now.after(S / per_second);
+            if (number + 1) % per_second == 0 {
+                self.tick(Duration::ZERO);
+                ticked(self);
+            }
+        }
+    }
+
     /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with these.
     pub(crate) fn answers(&mut self, id: &str, statuses: &[u16]) {
         for status in statuses {

@@ -1,0 +1,180 @@
+//! The shadow: the requests that came, played again through each algorithm that Auto may stand for.
+//!
+//! The [tap](crate::state::Tap) writes down a stretch of requests. A [`Model`] tells from them what a request takes apart from where it
+//! went, and what endpoints take; each [`Candidate`] is a pool of its own, with the real one's endpoints and weights, a state and a
+//! random number generator, that picks for the same requests by what became of those it picked for before. It is scored by the
+//! slowest of them. What was left out between two stretches is left out of the candidates' time too, so that requests under way
+//! at the end of one are so at the beginning of the next.
+//!
+//! It sees what this proxy sees. Requests of other proxies are in it as far as they made this one's slower: they stay where they were,
+//! whatever the candidate does, so that what all proxies would do to the endpoints together is not in it: neither the relief
+//! of slow endpoints that all avoid, nor the crowd at fast ones. Where that matters, a candidate and the present algorithm differ
+//! less once it is chosen, and the hysteresis keeps it. Nor does it see keys, sessions, retries and limits of requests in flight:
+//! every request goes where the candidate likes. A request that is under way when it is played counts as long as it has been,
+//! which is 4 mean latencies at least; where responses go on for minutes, candidates therefore look alike, and the choice stays.
+//! Endpoints on probation are left out. WeightedByLoad's weights are the real pool's, Adaptive's are what its steps make of the
+//! candidate, without CPU and memory.
+
+mod candidate;
+mod fit;
+mod model;
+mod tail;
+
+use std::time::Duration;
+
+use self::{
+    candidate::Candidate,
+    model::{Model, Work},
+};
+use super::super::Tuner;
+use crate::{Algorithm, Time, state::Tapped};
+
+/// Candidates at most: with [`STRETCH`](crate::state::STRETCH) requests (and one more for each worker) 8,192 picks a look.
+const MAX_CANDIDATES: usize = 8;
+/// Time between two looks, at least.
+const MIN_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_INTERVAL: Duration = Duration::from_secs(60);
+/// The same in mean latencies: what takes longer is under way when it is played.
+const INTERVAL_IN_LATENCIES: f64 = 4.0;
+/// Requests from which on a score counts, older ones counting less.
+const MIN_PLAYED: f64 = 400.0;
+/// Requests after which one counts 1/e in a score; and of an endpoint, in what is known of endpoints.
+const MEMORY: f64 = 4000.0;
+const MEMORY_OF_ENDPOINT: f64 = 50.0;
+/// The same as times, where requests are many or few: endpoints change sooner than a choice should.
+const MIN_MEMORY: Duration = Duration::from_secs(10);
+const MIN_MEMORY_OF_ENDPOINTS: Duration = Duration::from_secs(2);
+const MAX_MEMORY: Duration = Duration::from_secs(600);
+
+/// What is played.
+#[derive(Debug, Default)]
+pub(super) struct Shadow {
+    model: Model,
+    candidates: Vec<Candidate>,
+    /// When it last looked: what began before is played at the next look.
+    looked: Option<Time>,
+    /// Whether requests were left out after the last stretch that was played, and after the next one.
+    gaps: [bool; 2],
+    /// How much later requests came than they come to the candidates, in nanoseconds.
+    left_out: u64,
+    /// When the last one came to the candidates.
+    last: u64,
+    has_scored: bool,
+    tapped: Vec<Tapped>,
+    works: Vec<Work>,
+}
+
+impl Shadow {
+    /// How slow the slowest requests are with each candidate, beside the best; of none as long as any has played too few.
+    pub(super) fn scores(&self) -> Vec<(Algorithm, f64)> {
+        if self.played() == 0 {
+            return Vec::new();
+        }
+        let heights = self.candidates.iter().map(|each| (each.algorithm.clone(), each.tail.height()));
+        let heights: Vec<_> = heights.collect();
+        let best = heights.iter().fold(f64::INFINITY, |best, (_, height)| best.min(*height)).max(1.0);
+        heights.into_iter().map(|(each, height)| (each, height.max(1.0) / best)).collect()
+    }
+
+    /// Requests that every candidate has played, older ones counting less; 0 if that is too few for scores.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^32")]
+    pub(super) fn played(&self) -> u32 {
+        let fewest = self.candidates.iter().map(|each| each.tail.total()).fold(f64::INFINITY, f64::min);
+        if fewest.is_finite() && fewest >= MIN_PLAYED { fewest as u32 } else { 0 }
+    }
+
+    /// There were scores before.
+    pub(super) const fn has_scored(&self) -> bool {
+        self.has_scored
+    }
+
+    /// Whether it is time to look, and how long ago the last look was. The first one only begins the time.
+    fn look(&mut self, interval: Duration, now: Time) -> Option<(Time, Duration)> {
+        let last = *self.looked.get_or_insert(now);
+        let over = now.since(last) >= interval || now < last;
+        if over {
+            self.looked = Some(now);
+        }
+        over.then_some((last, now.since(last)))
+    }
+
+    /// Tells requests from where they went, and closes gaps.
+    fn learn(&mut self, passed: Duration, gap: bool) {
+        #[expect(clippy::cast_precision_loss, reason = "a stretch")]
+        let (count, endpoints) = (self.tapped.len() as f64, self.model.len().max(1) as f64);
+        self.model.fade(kept(count / (MEMORY_OF_ENDPOINT * endpoints), MIN_MEMORY_OF_ENDPOINTS, passed));
+        self.works.clear();
+        self.model.take(&self.tapped, &mut self.works);
+        let [gap_before, since] = self.gaps;
+        self.gaps = [since, gap];
+        let (Some(first), Some(last)) = (self.works.first(), self.works.last()) else { return };
+        let (first, last) = (first.begun, last.begun);
+        if gap_before {
+            let step = (last - first) / self.works.len() as u64;
+            self.left_out = first.saturating_sub(self.last + step);
+        }
+        self.last = last.saturating_sub(self.left_out);
+        for work in &mut self.works {
+            work.begun = work.begun.saturating_sub(self.left_out);
+        }
+    }
+
+    fn play(&mut self, passed: Duration, penalty: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "a stretch")]
+        let part = kept(self.works.len() as f64 / MEMORY, MIN_MEMORY, passed);
+        for candidate in &mut self.candidates {
+            candidate.tail.fade(part);
+            candidate.place(&self.model);
+            candidate.play(&self.works, penalty, &self.model);
+        }
+        self.has_scored |= self.played() > 0;
+    }
+}
+
+/// The part that what was known still counts, after so many memories of requests in so long.
+fn kept(memories: f64, least: Duration, passed: Duration) -> f64 {
+    let in_time = |memory: Duration| passed.as_secs_f64() / memory.as_secs_f64();
+    (-memories.clamp(in_time(MAX_MEMORY), in_time(least))).exp()
+}
+
+impl Tuner {
+    /// Plays what came before the last look through those of `usable` that can be played.
+    pub(super) fn tick_shadow(&mut self, usable: &[Algorithm], interval: Duration, now: Time) {
+        let rules = self.state.rules();
+        let (mean, penalty) = (rules.mean_latency.load(), rules.error_penalty.load());
+        let latencies =
+            Duration::from_secs_f64((INTERVAL_IN_LATENCIES * mean / 1e9).min(MAX_INTERVAL.as_secs_f64()));
+        let first = self.auto.shadow.looked.is_none();
+        let look = self.auto.shadow.look(interval.max(MIN_INTERVAL).max(latencies), now);
+        let tap = self.state.tap();
+        let Some((until, passed)) = look else {
+            if first {
+                tap.forget();
+                tap.open(self.state.workers());
+            }
+            return;
+        };
+        let mut shadow = std::mem::take(&mut self.auto.shadow);
+        shadow.model.know(self.records.iter().map(|(id, record)| (id, record.state.address())));
+        shadow.tapped.clear();
+        tap.read(until, now, &mut shadow.tapped);
+        let gap = tap.is_closed();
+        tap.open(self.state.workers());
+        shadow.learn(passed, gap);
+        self.update_candidates(&mut shadow.candidates, usable, now);
+        shadow.play(passed, penalty);
+        self.auto.shadow = shadow;
+    }
+
+    /// Candidates keep what they learned as long as they may be used, and follow the endpoints and weights of the pool.
+    fn update_candidates(&self, candidates: &mut Vec<Candidate>, usable: &[Algorithm], now: Time) {
+        let mut before = std::mem::take(candidates);
+        for (number, algorithm) in usable.iter().take(MAX_CANDIDATES).enumerate() {
+            let known = before.iter().position(|each| each.algorithm == *algorithm);
+            let known = known.map(|place| before.swap_remove(place));
+            let mut candidate = known.unwrap_or_else(|| Candidate::new(algorithm, number as u64, now));
+            candidate.follow(self, now);
+            candidates.push(candidate);
+        }
+    }
+}

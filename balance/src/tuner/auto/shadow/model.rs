@@ -1,0 +1,262 @@
+//! What a request would have taken elsewhere.
+//!
+//! An endpoint is taken for a queue in the order of arrival with so many workers: with one, requests wait for each other; without
+//! a limit, never. The number, the same for all, is the one by which what a request took once a worker had it depends least on how
+//! many were in flight before it: with too few, requests seem short where many are in flight, with too many long. As long as
+//! nothing speaks against fewer, it is no more than what was seen at once, so that nobody counts on room that may not be there.
+//!
+//! What is left differs by request and by endpoint. An endpoint's pace is drawn toward that of all by as much of their differences
+//! as chance explains, since an algorithm that follows the fastest would profit from differences that there are not; but by no more
+//! than two standard errors, so that a few that are slow among many are not lost (limited translation, Efron and Morris 1972).
+
+use std::collections::HashMap;
+
+use super::fit::{Fit, slant};
+use crate::{EndpointId, pick::Verdict, state::Tapped};
+
+/// Numbers of workers that are told apart; the last one stands for no limit.
+const WORKERS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, usize::MAX];
+/// As many ends as there may be workers.
+const ENDS: usize = 16;
+/// A request that seems to have taken no time took this part of what it was in flight.
+const LEAST: f64 = 0.02;
+/// Part of what requests took by which numbers of workers may differ that are the same.
+const SAME: f64 = 0.01;
+/// Standard errors by which a pace is drawn toward that of all, at most.
+const MAX_ERRORS: f64 = 2.0;
+
+/// What is known of the endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    endpoints: Vec<Known>,
+    by_address: HashMap<u64, usize>,
+    by_id: HashMap<EndpointId, usize>,
+    /// Place in [`WORKERS`].
+    workers: usize,
+}
+
+/// What is known of one.
+#[derive(Debug)]
+struct Known {
+    id: EndpointId,
+    address: u64,
+    fits: [Fit; WORKERS.len()],
+    /// When requests ended, the latest first.
+    ends: [u64; ENDS],
+    answered: f64,
+    failed: f64,
+    /// What failures took, in nanoseconds, all together.
+    failing: f64,
+    /// Logarithm of what a request takes here beside what it takes in the mean.
+    pace: f64,
+}
+
+/// A request, apart from where it went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Work {
+    /// In nanoseconds.
+    pub(super) begun: u64,
+    /// What it takes at an endpoint of middling pace, in nanoseconds.
+    pub(super) nanos: f64,
+    /// The part of its time in flight after which it is answered.
+    pub(super) answered: f64,
+    /// It says something of the endpoint; otherwise it only takes room there, as it did.
+    pub(super) counts: bool,
+}
+
+impl Model {
+    /// Knows these endpoints, by the addresses of their states; forgets others.
+    pub(super) fn know<'a>(&mut self, endpoints: impl Iterator<Item = (&'a EndpointId, u64)>) {
+        let mut endpoints: Vec<_> = endpoints.collect();
+        endpoints.sort();
+        let known = self.endpoints.iter().map(|known| (&known.id, known.address));
+        if known.eq(endpoints.iter().copied()) {
+            return;
+        }
+        let before = std::mem::take(&mut self.endpoints).into_iter();
+        let mut before: HashMap<_, _> =
+            before.map(|known| ((known.id.clone(), known.address), known)).collect();
+        for (id, address) in endpoints {
+            let known = before.remove(&(id.clone(), address));
+            self.endpoints.push(known.unwrap_or_else(|| Known::new(id, address)));
+        }
+        let numbered = || self.endpoints.iter().enumerate();
+        self.by_address = numbered().map(|(number, known)| (known.address, number)).collect();
+        self.by_id = numbered().map(|(number, known)| (known.id.clone(), number)).collect();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The number by which an endpoint is known here.
+    pub(super) fn number(&self, id: &EndpointId) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
+    /// How many requests an endpoint works on at once; `None` without limit.
+    pub(super) fn workers(&self) -> Option<usize> {
+        Some(WORKERS[self.workers]).filter(|workers| *workers < usize::MAX)
+    }
+
+    /// What is known counts this part of what it did.
+    pub(super) fn fade(&mut self, part: f64) {
+        for known in &mut self.endpoints {
+            known.fits.iter_mut().for_each(|fit| fit.fade(part));
+            known.answered *= part;
+            known.failed *= part;
+            known.failing *= part;
+        }
+    }
+
+    /// Learns from requests in the order of their arrival, and tells them from where they went.
+    pub(super) fn take(&mut self, tapped: &[Tapped], into: &mut Vec<Work>) {
+        self.settle_workers();
+        let first = into.len();
+        let known = |request: &&Tapped| self.by_address.contains_key(&request.endpoint);
+        let tapped: Vec<_> = tapped.iter().filter(known).collect();
+        into.extend(tapped.iter().map(|request| self.learn(request)));
+        let mean = self.settle_paces();
+        for (work, request) in into[first..].iter_mut().zip(tapped) {
+            let pace =
+                self.by_address.get(&request.endpoint).map_or(0.0, |number| self.endpoints[*number].pace);
+            work.nanos = if is_failure(request.verdict) { mean } else { work.nanos / pace.exp() };
+        }
+    }
+
+    /// What a request took where it went.
+    fn learn(&mut self, request: &Tapped) -> Work {
+        let held = float(request.held).max(1.0);
+        let failed = is_failure(request.verdict);
+        let good = matches!(request.verdict, Some(Verdict::Good) | None);
+        let known = self.by_address.get(&request.endpoint).map(|number| &mut self.endpoints[*number]);
+        let nanos = known.map_or(held, |known| {
+            let took = known.took(request);
+            if failed {
+                known.failed += 1.0;
+                known.failing += held;
+            } else {
+                known.answered += 1.0;
+            }
+            if good {
+                known.fits.iter_mut().zip(took).for_each(|(fit, took)| fit.add(request.load, took));
+            }
+            took[self.workers]
+        });
+        let answered = (float(request.latency) / held).clamp(0.0, 1.0);
+        Work { begun: request.begun.as_nanos(), nanos, answered, counts: good || failed }
+    }
+
+    /// What a request takes at an endpoint once a worker has it, in nanoseconds.
+    pub(super) fn takes(&self, work: &Work, number: usize) -> f64 {
+        work.nanos * self.endpoints[number].pace.exp()
+    }
+
+    /// The part of an endpoint's requests that fail, and what a failure takes, in nanoseconds.
+    pub(super) fn failing(&self, number: usize) -> (f64, f64) {
+        let Known { answered, failed, failing, .. } = &self.endpoints[number];
+        if *failed > 0.0 { (failed / (failed + answered), failing / failed) } else { (0.0, 0.0) }
+    }
+
+    fn settle_workers(&mut self) {
+        let fits = |workers: usize| self.endpoints.iter().map(move |known| &known.fits[workers]);
+        let slants = std::array::from_fn(|workers| slant(fits(workers)));
+        let nanos = std::array::from_fn(|workers| fits(workers).map(Fit::nanos).sum());
+        self.workers = flattest(&slants, &nanos);
+    }
+
+    /// What a request takes in the mean, in nanoseconds.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
+    fn settle_paces(&mut self) -> f64 {
+        let workers = self.workers;
+        let fits = || self.endpoints.iter().map(|known| &known.fits[workers]).filter(|fit| fit.count > 0.0);
+        let sum = |of: fn(&Fit) -> f64| fits().map(of).sum::<f64>();
+        let (endpoints, count) = (fits().count() as f64, sum(|fit| fit.count));
+        if count <= 0.0 {
+            return 0.0;
+        }
+        let level = sum(|fit| fit.count * fit.level()) / count;
+        let chance = sum(Fit::deviation) / (count - endpoints).max(1.0);
+        let differ = fits().map(|fit| (fit.level() - level).powi(2) - chance / fit.count).sum::<f64>();
+        let lasting = (differ / endpoints).max(0.0);
+        let mean = sum(Fit::nanos) / count;
+        for known in &mut self.endpoints {
+            let fit = &known.fits[workers];
+            known.pace =
+                if fit.count > 0.0 { drawn(fit.level() - level, lasting, chance / fit.count) } else { 0.0 };
+        }
+        mean
+    }
+}
+
+/// The place among [`WORKERS`] by which what requests take depends least on the load. From the most workers down the slant falls, until
+/// requests that overtake each other make it mean nothing: of the first two with a change of sign between them, the lesser. Without one
+/// none waited, and it is the fewest workers by which that is so.
+fn flattest(slants: &[f64; WORKERS.len()], nanos: &[f64; WORKERS.len()]) -> usize {
+    let [.., all] = nanos;
+    match slants.iter().rposition(|slant| *slant <= 0.0) {
+        None => 0,
+        Some(few) => match slants.get(few + 1) {
+            Some(many) if *many <= slants[few].abs() => few + 1,
+            Some(_) => few,
+            None => nanos.iter().position(|nanos| *nanos >= all * (1.0 - SAME)).unwrap_or(few),
+        },
+    }
+}
+
+/// How far an endpoint is off, where such differences have the variance `lasting` and what was found of it that of `chance` besides.
+fn drawn(off: f64, lasting: f64, chance: f64) -> f64 {
+    let part = if lasting > 0.0 { lasting / (lasting + chance) } else { 0.0 };
+    let least = (off.abs() - MAX_ERRORS * chance.sqrt()).max(0.0);
+    off.signum() * (part * off.abs()).max(least)
+}
+
+impl Known {
+    fn new(id: &EndpointId, address: u64) -> Self {
+        Self {
+            id: id.clone(),
+            address,
+            fits: Default::default(),
+            ends: [0; ENDS],
+            answered: 0.0,
+            failed: 0.0,
+            failing: 0.0,
+            pace: 0.0,
+        }
+    }
+
+    /// What a request took once a worker had it, by each number of workers, in nanoseconds.
+    fn took(&mut self, request: &Tapped) -> [f64; WORKERS.len()] {
+        let (begun, held) = (request.begun.as_nanos(), request.held.max(1));
+        let (end, load) = (begun.saturating_add(held), request.load as usize);
+        let took = WORKERS.map(|workers| {
+            // As many as there are workers may be under way, and then one less when the last but so many has ended.
+            let free = if load > workers { self.ends[workers - 1] } else { 0 };
+            let took = match free {
+                0 if load <= workers => float(held),
+                free if free > begun => float(end.saturating_sub(free)),
+                // That one was not written down.
+                _ => float(held) * float(workers as u64) / float(load as u64),
+            };
+            took.max(LEAST * float(held))
+        });
+        let place = self.ends.partition_point(|other| *other > end);
+        if place < ENDS {
+            self.ends[place..].rotate_right(1);
+            self.ends[place] = end;
+        }
+        took
+    }
+}
+
+const fn is_failure(verdict: Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Overloaded | Verdict::ServerError | Verdict::GatewayError))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a part in 2^53 does not matter")]
+const fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests;
