@@ -92,6 +92,7 @@ fn auto_report(auto: &balance::AutoReport, now: Time) -> AutoReport {
         spread: auto.evidence.spread,
         reporting: auto.evidence.reporting,
         scores: auto.scores.iter().map(|(of, score)| (of.name().to_owned(), *score)).collect(),
+        played: auto.played,
     }
 }
 

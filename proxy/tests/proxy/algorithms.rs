@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::common::{
     PATIENCE, activate, at,
-    client::{self, GET, Response},
+    client::{self, Client, GET, Response},
     endpoint::{Endpoint, OK, canned, endpoint},
     free_port, metrics, pool, proxy, report, serving_as, until, until_async, until_metric,
 };
@@ -112,6 +112,43 @@ async fn every_algorithm_serves() {
         assert!(auto || said == type_.as_str(), "{type_:?} is told as {said}");
         assert_eq!(report(&proxy, "a").auto.is_some(), auto);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_plays_requests_again_and_leaves_turns_where_an_endpoint_is_slow() {
+    let slow = endpoint(|mut wire| async move {
+        while wire.request().await.is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            wire.send(OK).await;
+        }
+    })
+    .await;
+    let quick = named(2, "").await;
+    let auto = json!({"allowed": ["RoundRobin", "LeastResponseTime"], "dwell": "1s"});
+    let (proxy, address) = serving_as(
+        &[slow.address, quick[0].address, quick[1].address],
+        algorithm(json!({"type": "Auto", "auto": auto})),
+    )
+    .await;
+    // On several connections, so that both threads have some.
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(Client::connect(address).await);
+    }
+    until_async("what was played speaks for the quick ones", async || {
+        futures::future::join_all(clients.iter_mut().map(async |client| {
+            for _ in 0..10 {
+                assert_eq!(client.ask(GET).await.status(), 200);
+            }
+        }))
+        .await;
+        report(&proxy, "a").algorithm == "LeastResponseTime"
+    })
+    .await;
+    let told = report(&proxy, "a").auto.expect("a choice");
+    assert!(told.played >= 400, "{told:?}");
+    assert!(told.reason.contains("played again: score 1.00 against"), "{told:?}");
+    assert!(told.scores["LeastResponseTime"] < told.scores["RoundRobin"], "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
