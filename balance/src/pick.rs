@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{Endpoint, EndpointState, Time, orca::LoadReport, state::Place};
+use crate::{Endpoint, EndpointState, Time, orca::LoadReport, state::Mark};
 
 /// What a pick may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +133,7 @@ pub struct Guard {
     /// This request is the one by which the endpoint is tried after an ejection.
     trial: bool,
     outcome: Option<Outcome>,
-    tapped: Place,
+    tapped: Mark,
 }
 
 impl Guard {
@@ -153,8 +153,9 @@ impl Guard {
         Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None, tapped })
     }
 
-    /// Says that the endpoint began to answer, with this status: a trial after an ejection is over, however long the answer takes.
-    pub fn answered(&mut self, status: u16) {
+    /// Says that the endpoint begins to answer now, with this status: a trial after an ejection is over, however long the answer takes.
+    pub fn answered(&mut self, status: u16, now: Time) {
+        self.state.tap_answered(self.tapped, self.worker, now);
         if std::mem::take(&mut self.trial) {
             self.state.trial_ended(Status::Answered(status).verdict());
         }

@@ -8,7 +8,7 @@ use crate::{Algorithm, Backend, Endpoint, EndpointId, EndpointState, Locality, P
 pub(crate) const LEVELS: usize = 3;
 
 /// What is known of endpoints beyond their configuration. Empty: nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tuning {
     /// What the configured weight is multiplied with, where it is not 1.
     pub(crate) factors: HashMap<EndpointId, f64>,

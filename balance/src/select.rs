@@ -8,7 +8,7 @@ use rand::Rng;
 
 use self::{keyed::Keyed, least::Least, prequal::PrequalSet};
 use crate::{
-    Algorithm, Balancer, PoolState, Query,
+    Algorithm, Balancer, PoolState, Query, Signals,
     alias::{Alias, MAX_DRAWS},
     balancer::Slot,
     plan::Member,
@@ -149,7 +149,9 @@ impl Candidates {
                 Self::Keyed(Box::new(Keyed::by_key(parameters, members, alias())))
             }
             Algorithm::Prequal(parameters) => {
-                Self::Prequal(Box::new(PrequalSet::new(parameters, &weights(), state.probes(hash))))
+                // What endpoints say themselves is not mixed with what the proxy sees of them.
+                let probes = state.probes(hash ^ u64::from(parameters.signals == Signals::Fed));
+                Self::Prequal(Box::new(PrequalSet::new(parameters, &weights(), probes)))
             }
             // Plans name what Auto stands for.
             Algorithm::Auto(_) => Self::Least(Least::in_turn(16, &weights())),

@@ -16,7 +16,7 @@ pub(crate) use {
     endpoint::Seen,
     load::Reported,
     probes::{Answer, Entry, MAX_ENTRIES, ProbePool},
-    tap::{Place, Tap, Tapped},
+    tap::{Mark, STRETCH, Tap, Tapped},
     trial::Trial,
 };
 
@@ -46,6 +46,8 @@ pub struct PoolState {
     seed: u64,
     shared: Arc<Shared>,
     generations: AtomicU64,
+    /// Endpoints known so far.
+    numbers: AtomicU64,
 }
 
 /// The probe pools of one set of endpoints, one for each worker.
@@ -109,6 +111,7 @@ impl PoolState {
                 tap: Tap::new(AtomicBool::new(false)),
             }),
             generations: AtomicU64::new(0),
+            numbers: AtomicU64::new(0),
         }
     }
 
@@ -116,7 +119,8 @@ impl PoolState {
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Arc<EndpointState> {
         let mut endpoints = locked(&self.endpoints);
-        let new = || Arc::new(EndpointState::new(Arc::clone(&self.shared)));
+        let number = || self.numbers.fetch_add(1, Relaxed);
+        let new = || Arc::new(EndpointState::new(Arc::clone(&self.shared), number()));
         Arc::clone(endpoints.entry(id.clone()).or_insert_with(new))
     }
 
@@ -175,6 +179,12 @@ impl PoolState {
             Arc::new(Turns(std::iter::repeat_with(turn).take(self.shared.in_flight.len()).collect()))
         };
         Arc::clone(locked(&self.turns).entry(algorithm).or_insert_with(new))
+    }
+
+    /// A part of an interval, by which pools that begin together do not do everything together.
+    #[expect(clippy::cast_precision_loss, reason = "a part")]
+    pub(crate) fn phase(&self) -> f64 {
+        (self.seed >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A number that no other balancer over this state has.

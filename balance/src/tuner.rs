@@ -35,6 +35,8 @@ const MEAN_SHARE: f64 = 0.3;
 #[derive(Debug)]
 pub struct Tuner {
     spec: PoolSpec,
+    /// How often there was another spec.
+    version: u64,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
     kept: HashMap<String, plan::Kept>,
@@ -94,6 +96,7 @@ impl Tuner {
         let plan = Plan::new(&spec, &state, &Tuning::default());
         let mut tuner = Self {
             spec: PoolSpec::new(Algorithm::RoundRobin, Vec::new()),
+            version: 0,
             state,
             records: HashMap::new(),
             kept: HashMap::new(),
@@ -108,7 +111,13 @@ impl Tuner {
 
     /// Takes another version of the pool, and makes a balancer of it. Endpoints that it no longer has are forgotten.
     pub fn set_spec(&mut self, spec: PoolSpec, now: Time) -> Balancer {
+        self.take_spec(spec, now);
+        self.balancer()
+    }
+
+    fn take_spec(&mut self, spec: PoolSpec, now: Time) {
         self.spec = spec;
+        self.version += 1;
         let endpoints = self.spec.backends.iter().flat_map(|backend| &backend.endpoints);
         let mut before = std::mem::take(&mut self.records);
         for endpoint in endpoints {
@@ -126,7 +135,6 @@ impl Tuner {
         self.auto.retain(self.spec.auto(), now);
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
-        self.balancer()
     }
 
     /// Looks at what was learned since, and makes another balancer if that makes a difference. To be called every 100 ms to
@@ -199,18 +207,21 @@ impl Tuner {
 
     fn tuning_for(&self, spec: &PoolSpec, now: Time) -> Tuning {
         let chosen = matches!(spec.algorithm, Algorithm::Auto(_)).then(|| self.auto.active()).flatten();
-        let algorithm = chosen.as_ref().unwrap_or(&spec.algorithm);
+        let tuning = self.tuning_by(chosen.as_ref().unwrap_or(&spec.algorithm), now);
+        Tuning { chosen, ..tuning }
+    }
+
+    fn tuning_by(&self, algorithm: &Algorithm, now: Time) -> Tuning {
         let mut tuning = Tuning { kept: self.kept.clone(), ..Tuning::default() };
-        self.slow_start(spec, algorithm, now, &mut tuning.factors);
+        self.slow_start(algorithm, now, &mut tuning.factors);
         match algorithm {
             Algorithm::WeightedByLoad(parameters) => self.load_factors(parameters, now, &mut tuning.factors),
             Algorithm::Adaptive(_) => self.adaptive_factors(&mut tuning.factors),
             _ => {}
         }
-        if spec.ejection.is_some() {
+        if self.spec.ejection.is_some() {
             tuning.standings = self.standings();
         }
-        tuning.chosen = chosen;
         tuning
     }
 

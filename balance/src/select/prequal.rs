@@ -112,11 +112,13 @@ impl PrequalSet {
         }
         pool.expire(scene.query.now, self.max_age_nanos);
         let picked = if let Some(answer) = choose(pool, scene, observer) {
-            pool.sent(answer, self.load_of_one(answer.index));
+            pool.use_up(answer, self.load_of_one(answer.index));
             Some(answer.index)
         } else {
             observer.fell_back(Fallback::FewAnswers);
-            random(&self.alias, scene, rng)
+            let drawn = random(&self.alias, scene, rng);
+            drawn.into_iter().for_each(|index| pool.dispatched(index, self.load_of_one(index)));
+            drawn
         };
         for _ in 0..self.removals.draw(rng) {
             pool.drop_worst_or_oldest();

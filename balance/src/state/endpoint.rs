@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Counters, Place, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load,
+    Counters, Mark, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load,
     response_time::ResponseTime, trial::Probation,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 416 bytes with its counts of owners. Shared by all threads without a lock; every access
+/// What is learned of one endpoint, in 424 bytes with its counts of owners. Shared by all threads without a lock; every access
 /// is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
@@ -29,6 +29,7 @@ pub struct EndpointState {
     probation: Probation,
     estimate: LatencyEstimate,
     load: Load,
+    number: u64,
 }
 
 /// A reading of what only ever grows, for differences.
@@ -53,7 +54,7 @@ impl Seen {
 }
 
 impl EndpointState {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
         Self {
             counters: Counters::new(),
             response_time: ResponseTime::new(),
@@ -61,6 +62,7 @@ impl EndpointState {
             probation: Probation::new(),
             estimate: LatencyEstimate::new(),
             load: Load::new(),
+            number,
         }
     }
 
@@ -162,19 +164,24 @@ impl EndpointState {
 
     /// Writes a request down, if anyone listens.
     #[inline]
-    pub(crate) fn tap_begin(&self, worker: usize, load: u32, now: Time) -> Place {
-        self.shared.tap.begin(worker, self.address(), load, now)
+    pub(crate) fn tap_begin(&self, worker: usize, load: u32, now: Time) -> Mark {
+        self.shared.tap.begin(worker, self.number, load, now)
+    }
+
+    /// The endpoint begins to answer it.
+    pub(crate) fn tap_answered(&self, mark: Mark, worker: usize, now: Time) {
+        self.shared.tap.answered(mark, worker, now);
     }
 
     /// What became of it.
     #[inline]
-    pub(crate) fn tap_end(&self, place: Place, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
-        self.shared.tap.end(place, worker, outcome, verdict);
+    pub(crate) fn tap_end(&self, mark: Mark, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
+        self.shared.tap.end(mark, worker, outcome, verdict);
     }
 
-    /// By which it is known where identities are too long.
-    pub(crate) fn address(&self) -> u64 {
-        std::ptr::from_ref(self).addr() as u64
+    /// By which it is known where identities are too long: no other of the pool has it, nor ever had.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// Learns from how a request ended that began with `load` in flight.
@@ -221,4 +228,4 @@ impl EndpointState {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<EndpointState>() <= 416 - 16, "with the two counts of its Arc");
+const _: () = assert!(size_of::<EndpointState>() <= 424 - 16, "with the two counts of its Arc");

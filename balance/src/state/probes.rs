@@ -133,15 +133,19 @@ impl ProbePool {
         (rank != NONE).then(|| Answer { slot: slot(rank), index: self.entries[slot(rank)].index as usize })
     }
 
-    /// A request goes to the endpoint of an answer: its answers count one more in flight.
-    pub(crate) fn sent(&mut self, answer: Answer, load_of_one: f64) {
-        let Entry { index, .. } = self.entries[answer.slot];
+    /// A request goes to an endpoint: its answers count one more in flight.
+    pub(crate) fn dispatched(&mut self, index: usize, load_of_one: f64) {
         for slot in 0..MAX_ENTRIES {
-            if self.entries[slot].index == index && self.ranks[slot] != NONE {
+            if self.entries[slot].index as usize == index && self.ranks[slot] != NONE {
                 self.entries[slot].load += load_of_one;
                 self.rank(slot);
             }
         }
+    }
+
+    /// The same for the endpoint of an answer, which is used once more.
+    pub(crate) fn use_up(&mut self, answer: Answer, load_of_one: f64) {
+        self.dispatched(answer.index, load_of_one);
         let entry = &mut self.entries[answer.slot];
         entry.uses = entry.uses.saturating_sub(1);
         if entry.uses == 0 {
@@ -274,7 +278,7 @@ mod tests {
         pool.add(Entry { uses: 2, ..entry(0, 3.0, 1.0) }, 16);
         let mut send = |loads: &[f64]| {
             let best = pool.best().unwrap();
-            pool.sent(best, 1.0);
+            pool.use_up(best, 1.0);
             assert_eq!(pool.entries().map(|entry| entry.load).collect::<Vec<_>>(), loads);
         };
         send(&[2.0, 4.0]);
@@ -305,7 +309,7 @@ mod tests {
             let best = pool.best().unwrap();
             assert_eq!(best.index, expect as usize);
             assert_eq!(pool.best_of(|entry| entry.index >= expect), Some(best));
-            pool.sent(best, 1.0);
+            pool.use_up(best, 1.0);
         }
     }
 

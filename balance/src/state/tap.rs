@@ -27,7 +27,7 @@ pub(crate) struct Tap {
 
 /// Where a request is written down; 0 if it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u64);
+pub(crate) struct Mark(u64);
 
 /// A worker's requests: the stretch that is written and the one before.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ struct Slot {
     begun: AtomicU64,
     endpoint: AtomicU64,
     load: AtomicU32,
+    /// While the request is under way, the time after which the endpoint began to answer; 0 as long as it has not.
     held: AtomicU64,
     /// Latency and verdict, [`packed`]; 0 while the request is under way. Stored last, when it ends.
     answer: AtomicU64,
@@ -58,13 +59,14 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tapped {
     pub(crate) begun: Time,
-    /// [`EndpointState::address`](crate::EndpointState::address) of its endpoint.
+    /// [`EndpointState::number`](crate::EndpointState::number) of its endpoint.
     pub(crate) endpoint: u64,
     /// Requests in flight to the endpoint when it began, itself included.
     pub(crate) load: u32,
     /// How long it was in flight, in nanoseconds; if it still is, so far.
     pub(crate) held: u64,
-    /// The latency of what counts as its answer, in nanoseconds; at most as long.
+    /// The latency of what counts as its answer, in nanoseconds; if there is none yet, at least so long. At most as long as it was
+    /// in flight.
     pub(crate) latency: u64,
     /// `None` while it is in flight.
     pub(crate) verdict: Option<Verdict>,
@@ -77,15 +79,27 @@ impl Tap {
 
     /// A request begins on `worker`.
     #[inline]
-    pub(crate) fn begin(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Place {
-        if self.on.load(Relaxed) { self.take_place(worker, endpoint, load, now) } else { Place(0) }
+    pub(crate) fn begin(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Mark {
+        if self.on.load(Relaxed) { self.take_place(worker, endpoint, load, now) } else { Mark(0) }
+    }
+
+    /// The endpoint begins to answer a request that began on `worker`.
+    #[inline]
+    pub(crate) fn answered(&self, mark: Mark, worker: usize, now: Time) {
+        if mark.0 > 0
+            && let Some(slot) = self.ring(worker).map(|ring| ring.slot(mark.0))
+            && slot.place.load(Acquire) == mark.0
+        {
+            let begun = Time::from_nanos(slot.begun.load(Relaxed));
+            slot.held.store(nanos(now.since(begun)).max(1), Relaxed);
+        }
     }
 
     /// A request ends that began on `worker`.
     #[inline]
-    pub(crate) fn end(&self, place: Place, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
-        if place.0 > 0 {
-            self.write_end(place.0, worker, outcome, verdict);
+    pub(crate) fn end(&self, mark: Mark, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
+        if mark.0 > 0 {
+            self.write_end(mark.0, worker, outcome, verdict);
         }
     }
 
@@ -142,21 +156,22 @@ impl Tap {
     }
 
     #[inline(never)]
-    fn take_place(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Place {
-        let Some(ring) = self.ring(worker) else { return Place(0) };
+    fn take_place(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Mark {
+        let Some(ring) = self.ring(worker) else { return Mark(0) };
         if ring.taken.load(Relaxed) >= ring.limit.load(Relaxed) {
             self.close();
-            return Place(0);
+            return Mark(0);
         }
         let place = ring.taken.fetch_add(1, Relaxed) + 1;
         let slot = ring.slot(place);
         slot.place.store(0, Relaxed);
         slot.answer.store(0, Release);
+        slot.held.store(0, Relaxed);
         slot.begun.store(now.as_nanos(), Relaxed);
         slot.endpoint.store(endpoint, Relaxed);
         slot.load.store(load, Relaxed);
         slot.place.store(place, Release);
-        Place(place)
+        Mark(place)
     }
 
     #[inline(never)]
@@ -223,12 +238,14 @@ impl Slot {
         let begun = Time::from_nanos(self.begun.load(Relaxed));
         let age = nanos(now.since(begun));
         let under_way = answer == 0;
+        let held = self.held.load(Relaxed);
+        let so_far = if held > 0 { held.min(age) } else { age };
         Read::Request(Tapped {
             begun,
             endpoint: self.endpoint.load(Relaxed),
             load: self.load.load(Relaxed),
-            held: if under_way { age } else { self.held.load(Relaxed) },
-            latency: if under_way { age } else { answer >> 3 },
+            held: if under_way { age } else { held },
+            latency: if under_way { so_far } else { answer >> 3 },
             verdict: verdict(answer),
         })
     }
@@ -306,16 +323,17 @@ mod tests {
     #[test]
     fn what_became_of_a_request_goes_to_its_place() {
         let tap = Tap::new(AtomicBool::new(false));
-        assert_eq!(tap.begin(0, 1, 1, at(0)), Place(0), "closed");
+        assert_eq!(tap.begin(0, 1, 1, at(0)), Mark(0), "closed");
         tap.open(1);
         let places: Vec<_> = (1..=3).map(|begun| tap.begin(0, begun, 2, at(begun))).collect();
         let outcome = |latency| Outcome::new(Status::Answered(200), at(11), Duration::from_nanos(latency));
         tap.end(places[0], 0, Some(&outcome(4)), Verdict::Good);
+        tap.answered(places[1], 0, at(9));
         tap.end(places[2], 0, None, Verdict::Cancelled);
         let mut read = Vec::new();
         tap.read(at(9), at(20), &mut read);
         let found: Vec<_> = read.iter().map(|each| (each.held, each.latency, each.verdict)).collect();
-        let expect = [(10, 4, Some(Verdict::Good)), (18, 18, None), (0, 0, Some(Verdict::Cancelled))];
+        let expect = [(10, 4, Some(Verdict::Good)), (18, 7, None), (0, 0, Some(Verdict::Cancelled))];
         assert_eq!(found, expect);
         // One that ends after its place was taken anew.
         (0..2).for_each(|_| {

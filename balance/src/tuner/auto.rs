@@ -34,7 +34,7 @@ pub struct AutoReport {
     /// What it goes by now.
     pub evidence: Evidence,
     /// The score of each allowed algorithm by that, lower is better; those that cannot be used now are absent. By the shadow the
-    /// slowest requests beside those of the best.
+    /// slowest requests beside those of the best. None where requests have become too few to play: then the choice stays.
     pub scores: Vec<(Algorithm, f64)>,
     /// Requests by which the shadow scores, older ones counting less; 0 as long as the scores are predictions.
     pub played: u32,
@@ -55,17 +55,28 @@ impl Choice {
         self.active.clone()
     }
 
-    /// Keeps the choice as long as it is allowed.
+    /// Keeps the choice as long as it is allowed, if with other parameters. With another algorithm than Auto only the choice stays, to
+    /// begin with if Auto comes back: what it went by is of another time.
     pub(super) fn retain(&mut self, configured: &Algorithm, now: Time) {
         let Algorithm::Auto(auto) = configured else {
-            self.shadow = Shadow::default();
+            *self = Self { active: self.active.take(), ..Self::default() };
             return;
         };
         let allowed = || auto.allowed.iter().filter(|each| may_be_chosen(each));
-        if !self.active.as_ref().is_some_and(|active| allowed().any(|each| each == active)) {
-            self.active = allowed().next().cloned();
+        let before = self.active.take();
+        let same = before.as_ref().and_then(|before| {
+            let equal = allowed().find(|each| *each == before);
+            equal.or_else(|| allowed().find(|each| each.name() == before.name()))
+        });
+        let why = match &same {
+            None => "the first of those allowed",
+            Some(_) if self.reason.is_empty() => "chosen before Auto was left",
+            Some(_) => "",
+        };
+        self.active = same.or_else(|| allowed().next()).cloned();
+        if !why.is_empty() {
+            why.clone_into(&mut self.reason);
             self.since = now;
-            "the first of those allowed".clone_into(&mut self.reason);
         }
     }
 
@@ -134,7 +145,8 @@ impl Tuner {
         self.gather(passed.as_secs_f64(), now);
         let predictions = predictions(&auto, &self.auto.detector.evidence);
         let usable: Vec<_> = predictions.into_iter().map(|(each, _)| each).collect();
-        self.tick_shadow(&usable, interval, now);
+        let candidates: Vec<_> = auto.allowed.iter().filter(|each| may_be_chosen(each)).cloned().collect();
+        self.tick_shadow(&candidates, &usable, interval, now);
         self.auto.decide(&auto, &usable, now);
     }
 
@@ -143,7 +155,11 @@ impl Tuner {
         let Algorithm::Auto(auto) = &self.spec.algorithm else { return None };
         let choice = &self.auto;
         let played = choice.shadow.scores();
-        let predicted = || predictions(auto, &choice.detector.evidence);
+        // As long as they may decide.
+        let predicted = || match choice.shadow.has_scored() {
+            true => Vec::new(),
+            false => predictions(auto, &choice.detector.evidence),
+        };
         Some(AutoReport {
             active: choice.active.clone()?,
             since: choice.since,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Record, Tuner};
-use crate::{Algorithm, Backend, Endpoint, EndpointId, PoolSpec, SlowStart, Time};
+use crate::{Algorithm, Backend, Endpoint, EndpointId, SlowStart, Time};
 
 /// Steps in which the weight rises with algorithms by key, so that tables are not built at every tick.
 const KEY_STEPS: f64 = 10.0;
@@ -12,13 +12,12 @@ impl Tuner {
     /// Multiplies the factors of endpoints that are new.
     pub(super) fn slow_start(
         &self,
-        spec: &PoolSpec,
         algorithm: &Algorithm,
         now: Time,
         factors: &mut HashMap<EndpointId, f64>,
     ) {
-        let Some(slow_start) = &spec.slow_start else { return };
-        for backend in &spec.backends {
+        let Some(slow_start) = &self.spec.slow_start else { return };
+        for backend in &self.spec.backends {
             if self.most_are_new(backend, slow_start, now) {
                 continue;
             }

@@ -161,7 +161,7 @@ fn a_trial_is_judged_when_the_answer_begins() {
         for number in 0..20_u32 {
             let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
             if pick.endpoint.id.as_str() == "e3" {
-                pick.guard.answered(status);
+                pick.guard.answered(status, now);
             }
             open.push(pick.guard);
         }

@@ -225,7 +225,7 @@ impl Search<'_> {
         let latency = answered.saturating_duration_since(asked);
         let choice = pool.choice(self.wish.algorithm);
         let status = answer.response.status();
-        found.place.guard.answered(status.as_u16());
+        found.place.guard.answered(status.as_u16(), clock::of(answered));
         let (measured, is_failure) = (&choice.measured[found.index], status.is_server_error());
         pool.metrics.endpoint_answered(measured, latency, is_failure, clock::of(answered));
         if status == StatusCode::SWITCHING_PROTOCOLS {

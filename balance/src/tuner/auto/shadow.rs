@@ -3,15 +3,16 @@
 //! The [tap](crate::state::Tap) writes down a stretch of requests. A [`Model`] tells from them what a request takes apart from where it
 //! went, and what endpoints take; each [`Candidate`] is a pool of its own, with the real one's endpoints and weights, a state and a
 //! random number generator, that picks for the same requests by what became of those it picked for before. It is scored by the
-//! slowest of them. What was left out between two stretches is left out of the candidates' time too, so that requests under way
-//! at the end of one are so at the beginning of the next.
+//! slowest of them. What was left out between two stretches did not happen to the candidates: requests under way at the end of one
+//! are so at the beginning of the next, and end as much later. Their clock goes on, so that what they learned ages as it does in the
+//! real pool; but a queue of theirs, once it is long, takes as many stretches to become short as it would take of real ones in a row.
 //!
 //! It sees what this proxy sees. Requests of other proxies are in it as far as they made this one's slower: they stay where they were,
 //! whatever the candidate does, so that what all proxies would do to the endpoints together is not in it: neither the relief
 //! of slow endpoints that all avoid, nor the crowd at fast ones. Where that matters, a candidate and the present algorithm differ
 //! less once it is chosen, and the hysteresis keeps it. Nor does it see keys, sessions, retries and limits of requests in flight:
-//! every request goes where the candidate likes. A request that is under way when it is played counts as long as it has been,
-//! which is 4 mean latencies at least; where responses go on for minutes, candidates therefore look alike, and the choice stays.
+//! every request goes where the candidate likes. A request that is under way when it is played, and is not answered, counts as long as
+//! it has been, which is 4 mean latencies at least, or 60 s. One that a client gave up counts if it had waited longer than is usual.
 //! Endpoints on probation are left out. WeightedByLoad's weights are the real pool's, Adaptive's are what its steps make of the
 //! candidate, without CPU and memory.
 
@@ -55,9 +56,7 @@ pub(super) struct Shadow {
     looked: Option<Time>,
     /// Whether requests were left out after the last stretch that was played, and after the next one.
     gaps: [bool; 2],
-    /// How much later requests came than they come to the candidates, in nanoseconds.
-    left_out: u64,
-    /// When the last one came to the candidates.
+    /// When the last request came, in nanoseconds.
     last: u64,
     has_scored: bool,
     tapped: Vec<Tapped>,
@@ -70,8 +69,8 @@ impl Shadow {
         if self.played() == 0 {
             return Vec::new();
         }
-        let heights = self.candidates.iter().map(|each| (each.algorithm.clone(), each.tail.height()));
-        let heights: Vec<_> = heights.collect();
+        let heights: Vec<_> =
+            self.usable().map(|each| (each.algorithm.clone(), each.tail.height())).collect();
         let best = heights.iter().fold(f64::INFINITY, |best, (_, height)| best.min(*height)).max(1.0);
         heights.into_iter().map(|(each, height)| (each, height.max(1.0) / best)).collect()
     }
@@ -79,27 +78,33 @@ impl Shadow {
     /// Requests that every candidate has played, older ones counting less; 0 if that is too few for scores.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^32")]
     pub(super) fn played(&self) -> u32 {
-        let fewest = self.candidates.iter().map(|each| each.tail.total()).fold(f64::INFINITY, f64::min);
+        let fewest = self.usable().map(|each| each.tail.total()).fold(f64::INFINITY, f64::min);
         if fewest.is_finite() && fewest >= MIN_PLAYED { fewest as u32 } else { 0 }
     }
 
-    /// There were scores before.
+    fn usable(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|each| each.usable)
+    }
+
+    /// There were scores before, of the same candidates.
     pub(super) const fn has_scored(&self) -> bool {
         self.has_scored
     }
 
-    /// Whether it is time to look, and how long ago the last look was. The first one only begins the time.
-    fn look(&mut self, interval: Duration, now: Time) -> Option<(Time, Duration)> {
+    /// Whether it is time to look, and how long ago the last look was. The first one only begins the time, and the second comes by
+    /// `phase` of an interval later.
+    fn look(&mut self, interval: Duration, phase: f64, now: Time) -> Option<(Time, Duration)> {
         let last = *self.looked.get_or_insert(now);
-        let over = now.since(last) >= interval || now < last;
+        let wait = if self.candidates.is_empty() { interval.mul_f64(1.0 + phase) } else { interval };
+        let over = now.since(last) >= wait || now < last;
         if over {
             self.looked = Some(now);
         }
         over.then_some((last, now.since(last)))
     }
 
-    /// Tells requests from where they went, and closes gaps.
-    fn learn(&mut self, passed: Duration, gap: bool) {
+    /// Tells requests from where they went. How long the gap before them was, in nanoseconds.
+    fn learn(&mut self, passed: Duration, gap: bool) -> u64 {
         #[expect(clippy::cast_precision_loss, reason = "a stretch")]
         let (count, endpoints) = (self.tapped.len() as f64, self.model.len().max(1) as f64);
         self.model.fade(kept(count / (MEMORY_OF_ENDPOINT * endpoints), MIN_MEMORY_OF_ENDPOINTS, passed));
@@ -107,24 +112,20 @@ impl Shadow {
         self.model.take(&self.tapped, &mut self.works);
         let [gap_before, since] = self.gaps;
         self.gaps = [since, gap];
-        let (Some(first), Some(last)) = (self.works.first(), self.works.last()) else { return };
-        let (first, last) = (first.begun, last.begun);
-        if gap_before {
-            let step = (last - first) / self.works.len() as u64;
-            self.left_out = first.saturating_sub(self.last + step);
-        }
-        self.last = last.saturating_sub(self.left_out);
-        for work in &mut self.works {
-            work.begun = work.begun.saturating_sub(self.left_out);
-        }
+        let (Some(first), Some(last)) = (self.works.first(), self.works.last()) else { return 0 };
+        let step = last.begun.saturating_sub(first.begun) / self.works.len() as u64;
+        let left_out = first.begun.saturating_sub(self.last.saturating_add(step));
+        self.last = last.begun;
+        if gap_before { left_out } else { 0 }
     }
 
-    fn play(&mut self, passed: Duration, penalty: f64) {
+    fn play(&mut self, left_out: u64, passed: Duration, penalty: f64) {
         #[expect(clippy::cast_precision_loss, reason = "a stretch")]
         let part = kept(self.works.len() as f64 / MEMORY, MIN_MEMORY, passed);
         for candidate in &mut self.candidates {
             candidate.tail.fade(part);
             candidate.place(&self.model);
+            candidate.leave_out(left_out);
             candidate.play(&self.works, penalty, &self.model);
         }
         self.has_scored |= self.played() > 0;
@@ -138,14 +139,21 @@ fn kept(memories: f64, least: Duration, passed: Duration) -> f64 {
 }
 
 impl Tuner {
-    /// Plays what came before the last look through those of `usable` that can be played.
-    pub(super) fn tick_shadow(&mut self, usable: &[Algorithm], interval: Duration, now: Time) {
+    /// Plays what came before the last look through `algorithms`, of which some are usable now.
+    pub(super) fn tick_shadow(
+        &mut self,
+        algorithms: &[Algorithm],
+        usable: &[Algorithm],
+        interval: Duration,
+        now: Time,
+    ) {
         let rules = self.state.rules();
         let (mean, penalty) = (rules.mean_latency.load(), rules.error_penalty.load());
         let latencies =
             Duration::from_secs_f64((INTERVAL_IN_LATENCIES * mean / 1e9).min(MAX_INTERVAL.as_secs_f64()));
         let first = self.auto.shadow.looked.is_none();
-        let look = self.auto.shadow.look(interval.max(MIN_INTERVAL).max(latencies), now);
+        let phase = self.state.phase();
+        let look = self.auto.shadow.look(interval.max(MIN_INTERVAL).max(latencies), phase, now);
         let tap = self.state.tap();
         let Some((until, passed)) = look else {
             if first {
@@ -155,26 +163,41 @@ impl Tuner {
             return;
         };
         let mut shadow = std::mem::take(&mut self.auto.shadow);
-        shadow.model.know(self.records.iter().map(|(id, record)| (id, record.state.address())));
+        shadow.model.know(self.records.iter().map(|(id, record)| (id, record.state.number())));
         shadow.tapped.clear();
         tap.read(until, now, &mut shadow.tapped);
         let gap = tap.is_closed();
         tap.open(self.state.workers());
-        shadow.learn(passed, gap);
-        self.update_candidates(&mut shadow.candidates, usable, now);
-        shadow.play(passed, penalty);
+        let left_out = shadow.learn(passed, gap);
+        self.update_candidates(&mut shadow, algorithms, now);
+        shadow.candidates.iter_mut().for_each(|each| each.usable = usable.contains(&each.algorithm));
+        shadow.play(left_out, passed, penalty);
         self.auto.shadow = shadow;
     }
 
-    /// Candidates keep what they learned as long as they may be used, and follow the endpoints and weights of the pool.
-    fn update_candidates(&self, candidates: &mut Vec<Candidate>, usable: &[Algorithm], now: Time) {
-        let mut before = std::mem::take(candidates);
-        for (number, algorithm) in usable.iter().take(MAX_CANDIDATES).enumerate() {
-            let known = before.iter().position(|each| each.algorithm == *algorithm);
-            let known = known.map(|place| before.swap_remove(place));
-            let mut candidate = known.unwrap_or_else(|| Candidate::new(algorithm, number as u64, now));
+    /// Candidates keep what they learned, if with other parameters, and follow the endpoints and weights of the pool. With a new one
+    /// all are scored anew: what is compared must be the same requests.
+    fn update_candidates(&self, shadow: &mut Shadow, algorithms: &[Algorithm], now: Time) {
+        let mut before = std::mem::take(&mut shadow.candidates);
+        let mut joined = false;
+        for (number, algorithm) in algorithms.iter().take(MAX_CANDIDATES).enumerate() {
+            let equal = before.iter().position(|each| each.algorithm == *algorithm);
+            let known =
+                equal.or_else(|| before.iter().position(|each| each.algorithm.name() == algorithm.name()));
+            let mut candidate = known.map_or_else(
+                || {
+                    joined = true;
+                    Candidate::new(algorithm, number as u64, now)
+                },
+                |place| before.swap_remove(place),
+            );
+            candidate.take_algorithm(algorithm, now);
             candidate.follow(self, now);
-            candidates.push(candidate);
+            shadow.candidates.push(candidate);
+        }
+        if joined {
+            shadow.candidates.iter_mut().for_each(|each| each.tail.clear());
+            shadow.has_scored = false;
         }
     }
 }

@@ -15,17 +15,30 @@ use super::{
     tail::Tail,
 };
 use crate::{
-    Algorithm, Balancer, Outcome, PoolSpec, PoolState, Prequal, Query, Signals, Status, Time, pick::Guard,
-    plan::Plan,
+    Algorithm, Balancer, Outcome, PoolSpec, PoolState, Prequal, Query, Signals, Status, Time,
+    pick::Guard,
+    plan::{Plan, Tuning},
+    state::STRETCH,
+    time::{nanos, nanos_f64},
 };
+
+/// Longest time that a request waits for a worker, and most requests under way: one that comes on top of them fails, as it would where
+/// clients give up. So queues end where more comes than an endpoint can do, and a candidate comes back once less does.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_UNDER_WAY: usize = 16 * STRETCH;
 
 /// A candidate.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) algorithm: Algorithm,
+    /// It may be chosen now.
+    pub(super) usable: bool,
     state: Arc<PoolState>,
-    /// Of the balancer.
+    /// Of the balancer, and what it was made from.
     plan: Option<Plan>,
+    tuning: Option<Tuning>,
+    /// The version of the real pool's spec that it follows.
+    follows: Option<u64>,
     /// Steps, and means, over the state.
     tuner: Tuner,
     balancer: Balancer,
@@ -34,7 +47,11 @@ pub(super) struct Candidate {
     numbers: Vec<Option<usize>>,
     /// By endpoint: when each of its workers is free. Without a limit there are none.
     workers: Vec<Vec<u64>>,
+    /// Of the model when these were made.
+    generation: u64,
     under_way: BinaryHeap<Reverse<End>>,
+    /// When the last request was played.
+    played: u64,
     /// What came of the requests it was played.
     pub(super) tail: Tail,
 }
@@ -56,64 +73,113 @@ impl Candidate {
         let tuner = Tuner::new(PoolSpec::new(played, Vec::new()), Arc::clone(&state), now);
         Self {
             algorithm: algorithm.clone(),
+            usable: false,
             balancer: tuner.balancer(),
             plan: None,
+            tuning: None,
+            follows: None,
             tuner,
             state,
             rng,
             numbers: Vec::new(),
             workers: Vec::new(),
+            generation: 0,
             under_way: BinaryHeap::new(),
+            played: 0,
             tail: Tail::new(),
         }
     }
 
-    /// Takes the real pool's endpoints with their weights, but for those of Adaptive, which come of the candidate's own steps.
+    /// Takes other parameters, and keeps what it learned.
+    pub(super) fn take_algorithm(&mut self, algorithm: &Algorithm, now: Time) {
+        if self.algorithm != *algorithm {
+            self.algorithm = algorithm.clone();
+            let spec = PoolSpec { algorithm: in_band(algorithm), ..self.tuner.spec.clone() };
+            self.tuner.take_spec(spec, now);
+            self.tuning = None;
+        }
+    }
+
+    /// Takes the real pool's endpoints with their weights, but for those of Adaptive, which come of the candidate's own steps. O(n)
+    /// where something has changed.
     pub(super) fn follow(&mut self, real: &Tuner, now: Time) {
-        let mut spec = real.spec.clone();
-        spec.algorithm = self.tuner.spec.algorithm.clone();
-        spec.others.clear();
-        let alone = PoolSpec { ejection: None, ..spec.clone() };
-        if self.tuner.spec != alone {
-            self.tuner.set_spec(alone, now);
+        if self.follows.replace(real.version) != Some(real.version) {
+            let (algorithm, others) = (self.tuner.spec.algorithm.clone(), Vec::new());
+            let spec = PoolSpec { algorithm, others, ejection: None, ..real.spec.clone() };
+            self.tuner.take_spec(spec, now);
+            self.tuning = None;
         }
-        self.tuner.tick(now, &mut self.rng);
-        let adaptive = matches!(spec.algorithm, Algorithm::Adaptive(_));
-        if adaptive {
-            spec.algorithm = Algorithm::WeightedRoundRobin;
+        self.tuner.update_mean();
+        self.tuner.tick_adaptive(now);
+        let tuning = match &self.tuner.spec.algorithm {
+            Algorithm::Adaptive(_) => {
+                let mut tuning = real.tuning_by(&Algorithm::WeightedRoundRobin, now);
+                self.tuner.adaptive_factors(&mut tuning.factors);
+                tuning
+            }
+            other => real.tuning_by(other, now),
+        };
+        if self.tuning.as_ref() == Some(&tuning) {
+            return;
         }
-        let mut tuning = real.tuning_for(&spec, now);
-        if adaptive {
-            self.tuner.adaptive_factors(&mut tuning.factors);
-            spec.algorithm = self.tuner.spec.algorithm.clone();
-        }
-        let plan = Plan::new(&spec, &self.state, &tuning);
+        let plan = Plan::new(&self.tuner.spec, &self.state, &tuning);
         if self.plan.as_ref().is_none_or(|before| !plan.resembles(before, TOLERANCE)) {
             self.balancer = Balancer::from_plan(&plan, &self.state);
             self.plan = Some(plan);
         }
+        self.tuning = Some(tuning);
     }
 
-    /// Finds its endpoints in the model; if they or their workers are others than before, all are free.
+    /// Finds its endpoints in the model; if the model has others, or other workers, all workers are free.
     pub(super) fn place(&mut self, model: &Model) {
         self.numbers = self.balancer.endpoints().map(|endpoint| model.number(&endpoint.id)).collect();
         let workers = model.workers().unwrap_or(0);
-        if self.workers.len() != model.len() || self.workers.iter().any(|each| each.len() != workers) {
+        let same =
+            self.generation == model.generation() && self.workers.iter().all(|each| each.len() == workers);
+        if !same || self.workers.len() != model.len() {
             self.workers = vec![vec![0; workers]; model.len()];
+            self.generation = model.generation();
         }
+    }
+
+    /// Nothing happened for so many nanoseconds after the last request: what was under way then ends as much later.
+    pub(super) fn leave_out(&mut self, left_out: u64) {
+        if left_out == 0 {
+            return;
+        }
+        for free in self.workers.iter_mut().flatten().filter(|free| **free > self.played) {
+            *free = free.saturating_add(left_out);
+        }
+        let later = |Reverse(end): Reverse<End>| {
+            let at = end.at.saturating_add(left_out);
+            Reverse(End { at, outcome: Outcome { now: Time::from_nanos(at), ..end.outcome }, ..end })
+        };
+        self.under_way = std::mem::take(&mut self.under_way).into_iter().map(later).collect();
     }
 
     /// Picks for requests in the order of their arrival; an error counts as `penalty` nanoseconds at least.
     pub(super) fn play(&mut self, works: &[Work], penalty: f64, model: &Model) {
         for work in works {
             self.end_until(work.begun);
-            let query = Query::at(Time::from_nanos(work.begun), 0);
-            let Some(pick) = self.balancer.pick(&query, &mut self.rng) else { continue };
+            self.played = work.begun;
+            let now = Time::from_nanos(work.begun);
+            let Some(pick) = self.balancer.pick(&Query::at(now, 0), &mut self.rng) else { continue };
             let Some(number) = self.numbers[pick.index] else { continue };
-            let (part, takes) = model.failing(number);
+            let (part, failure_takes) = model.failing(number);
             let fails = work.counts && part > 0.0 && self.rng.random_bool(part.min(1.0));
-            let takes = if fails { takes } else { model.takes(work, number) };
-            let at = begin(&mut self.workers[number], work.begun, whole(takes));
+            let end = match () {
+                () if self.under_way.len() >= MAX_UNDER_WAY => None,
+                () if fails => Some(work.begun.saturating_add(whole(failure_takes))),
+                () => begin(&mut self.workers[number], work.begun, whole(model.takes(work, number))),
+            };
+            let mut guard = pick.guard;
+            let Some(at) = end else {
+                guard.set_outcome(Outcome::new(Status::Failed, now, Duration::ZERO));
+                if work.counts {
+                    self.tail.add(nanos_f64(MAX_WAIT).max(penalty));
+                }
+                continue;
+            };
             let latency = whole(float(at - work.begun) * work.answered);
             let status = match (fails, work.counts) {
                 (true, _) => Status::Failed,
@@ -124,7 +190,7 @@ impl Candidate {
             if work.counts {
                 self.tail.add(float(latency).max(if fails { penalty } else { 0.0 }));
             }
-            self.under_way.push(Reverse(End { at, guard: pick.guard, outcome }));
+            self.under_way.push(Reverse(End { at, guard, outcome }));
         }
     }
 
@@ -147,11 +213,14 @@ fn in_band(algorithm: &Algorithm) -> Algorithm {
     }
 }
 
-/// When a request ends that comes now, and takes so long once the first of the workers is free.
-fn begin(workers: &mut [u64], now: u64, takes: u64) -> u64 {
-    let Some(first) = workers.iter_mut().min() else { return now.saturating_add(takes) };
+/// When a request ends that comes now, and takes so long once the first of the workers is free; `None` if that is too late.
+fn begin(workers: &mut [u64], now: u64, takes: u64) -> Option<u64> {
+    let Some(first) = workers.iter_mut().min() else { return Some(now.saturating_add(takes)) };
+    if first.saturating_sub(now) > nanos(MAX_WAIT) {
+        return None;
+    }
     *first = now.max(*first).saturating_add(takes);
-    *first
+    Some(*first)
 }
 
 impl Ord for End {
@@ -188,10 +257,10 @@ const fn whole(nanos: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn check(workers: usize, requests: &[(u64, u64, u64)]) {
+    fn check(workers: usize, requests: &[(u64, u64, impl Into<Option<u64>> + Copy)]) {
         let mut free = vec![0; workers];
         for (now, takes, end) in requests {
-            assert_eq!(begin(&mut free, *now, *takes), *end, "{workers} workers, at {now}");
+            assert_eq!(begin(&mut free, *now, *takes), (*end).into(), "{workers} workers, at {now}");
         }
     }
 
@@ -200,5 +269,7 @@ mod tests {
         check(0, &[(0, 9, 9), (0, 9, 9)]);
         check(1, &[(0, 9, 9), (1, 9, 18), (20, 9, 29)]);
         check(2, &[(0, 9, 9), (1, 9, 10), (2, 9, 18), (3, 1, 11)]);
+        let (minute, hour) = (60_000_000_000, 3_600_000_000_000);
+        check(1, &[(0, hour, Some(hour)), (hour - minute - 1, 1, None), (hour - minute, 1, Some(hour + 1))]);
     }
 }

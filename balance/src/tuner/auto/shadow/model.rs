@@ -29,17 +29,21 @@ const MAX_ERRORS: f64 = 2.0;
 #[derive(Debug, Default)]
 pub(super) struct Model {
     endpoints: Vec<Known>,
-    by_address: HashMap<u64, usize>,
+    by_state: HashMap<u64, usize>,
     by_id: HashMap<EndpointId, usize>,
     /// Place in [`WORKERS`].
     workers: usize,
+    /// What a request takes until its answer, in nanoseconds; 0 as long as none is known.
+    mean: f64,
+    /// How often the endpoints were others.
+    generation: u64,
 }
 
 /// What is known of one.
 #[derive(Debug)]
 struct Known {
     id: EndpointId,
-    address: u64,
+    state: u64,
     fits: [Fit; WORKERS.len()],
     /// When requests ended, the latest first.
     ends: [u64; ENDS],
@@ -65,28 +69,34 @@ pub(super) struct Work {
 }
 
 impl Model {
-    /// Knows these endpoints, by the addresses of their states; forgets others.
+    /// Knows these endpoints, by the numbers of their states; forgets others.
     pub(super) fn know<'a>(&mut self, endpoints: impl Iterator<Item = (&'a EndpointId, u64)>) {
         let mut endpoints: Vec<_> = endpoints.collect();
         endpoints.sort();
-        let known = self.endpoints.iter().map(|known| (&known.id, known.address));
+        let known = self.endpoints.iter().map(|known| (&known.id, known.state));
         if known.eq(endpoints.iter().copied()) {
             return;
         }
+        self.generation += 1;
         let before = std::mem::take(&mut self.endpoints).into_iter();
         let mut before: HashMap<_, _> =
-            before.map(|known| ((known.id.clone(), known.address), known)).collect();
-        for (id, address) in endpoints {
-            let known = before.remove(&(id.clone(), address));
-            self.endpoints.push(known.unwrap_or_else(|| Known::new(id, address)));
+            before.map(|known| ((known.id.clone(), known.state), known)).collect();
+        for (id, state) in endpoints {
+            let known = before.remove(&(id.clone(), state));
+            self.endpoints.push(known.unwrap_or_else(|| Known::new(id, state)));
         }
         let numbered = || self.endpoints.iter().enumerate();
-        self.by_address = numbered().map(|(number, known)| (known.address, number)).collect();
+        self.by_state = numbered().map(|(number, known)| (known.state, number)).collect();
         self.by_id = numbered().map(|(number, known)| (known.id.clone(), number)).collect();
     }
 
     pub(super) fn len(&self) -> usize {
         self.endpoints.len()
+    }
+
+    /// Numbers of endpoints hold as long as this is the same.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The number by which an endpoint is known here.
@@ -113,37 +123,49 @@ impl Model {
     pub(super) fn take(&mut self, tapped: &[Tapped], into: &mut Vec<Work>) {
         self.settle_workers();
         let first = into.len();
-        let known = |request: &&Tapped| self.by_address.contains_key(&request.endpoint);
+        // Of one that was given up before it was sent, nothing is to be learned.
+        let unsent = |request: &Tapped| request.verdict == Some(Verdict::Cancelled) && request.held == 0;
+        let known = |request: &&Tapped| self.by_state.contains_key(&request.endpoint) && !unsent(request);
         let tapped: Vec<_> = tapped.iter().filter(known).collect();
         into.extend(tapped.iter().map(|request| self.learn(request)));
-        let mean = self.settle_paces();
+        self.settle_paces();
+        let mean = self.mean;
         for (work, request) in into[first..].iter_mut().zip(tapped) {
             let pace =
-                self.by_address.get(&request.endpoint).map_or(0.0, |number| self.endpoints[*number].pace);
+                self.by_state.get(&request.endpoint).map_or(0.0, |number| self.endpoints[*number].pace);
             work.nanos = if is_failure(request.verdict) { mean } else { work.nanos / pace.exp() };
         }
     }
 
-    /// What a request took where it went.
+    /// What a request took where it went. Endpoints differ by the part of that until the answer: how long a body goes on is the
+    /// request's own.
     fn learn(&mut self, request: &Tapped) -> Work {
         let held = float(request.held).max(1.0);
+        let answered = (float(request.latency) / held).clamp(0.0, 1.0);
         let failed = is_failure(request.verdict);
-        let good = matches!(request.verdict, Some(Verdict::Good) | None);
-        let known = self.by_address.get(&request.endpoint).map(|number| &mut self.endpoints[*number]);
+        let good = match request.verdict {
+            Some(Verdict::Good) | None => true,
+            // An answer would have taken this long at least.
+            Some(Verdict::Cancelled) => self.mean > 0.0 && float(request.latency) > self.mean,
+            _ => false,
+        };
+        let known = self.by_state.get(&request.endpoint).map(|number| &mut self.endpoints[*number]);
         let nanos = known.map_or(held, |known| {
             let took = known.took(request);
-            if failed {
-                known.failed += 1.0;
-                known.failing += held;
-            } else {
-                known.answered += 1.0;
+            match request.verdict {
+                _ if failed => {
+                    known.failed += 1.0;
+                    known.failing += held;
+                }
+                Some(Verdict::Cancelled) => {}
+                _ => known.answered += 1.0,
             }
             if good {
-                known.fits.iter_mut().zip(took).for_each(|(fit, took)| fit.add(request.load, took));
+                let until_answer = took.map(|took| took * answered);
+                known.fits.iter_mut().zip(until_answer).for_each(|(fit, took)| fit.add(request.load, took));
             }
             took[self.workers]
         });
-        let answered = (float(request.latency) / held).clamp(0.0, 1.0);
         Work { begun: request.begun.as_nanos(), nanos, answered, counts: good || failed }
     }
 
@@ -165,27 +187,25 @@ impl Model {
         self.workers = flattest(&slants, &nanos);
     }
 
-    /// What a request takes in the mean, in nanoseconds.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
-    fn settle_paces(&mut self) -> f64 {
+    fn settle_paces(&mut self) {
         let workers = self.workers;
         let fits = || self.endpoints.iter().map(|known| &known.fits[workers]).filter(|fit| fit.count > 0.0);
         let sum = |of: fn(&Fit) -> f64| fits().map(of).sum::<f64>();
         let (endpoints, count) = (fits().count() as f64, sum(|fit| fit.count));
+        self.mean = if count > 0.0 { sum(Fit::nanos) / count } else { 0.0 };
         if count <= 0.0 {
-            return 0.0;
+            return;
         }
         let level = sum(|fit| fit.count * fit.level()) / count;
         let chance = sum(Fit::deviation) / (count - endpoints).max(1.0);
         let differ = fits().map(|fit| (fit.level() - level).powi(2) - chance / fit.count).sum::<f64>();
         let lasting = (differ / endpoints).max(0.0);
-        let mean = sum(Fit::nanos) / count;
         for known in &mut self.endpoints {
             let fit = &known.fits[workers];
             known.pace =
                 if fit.count > 0.0 { drawn(fit.level() - level, lasting, chance / fit.count) } else { 0.0 };
         }
-        mean
     }
 }
 
@@ -212,10 +232,10 @@ fn drawn(off: f64, lasting: f64, chance: f64) -> f64 {
 }
 
 impl Known {
-    fn new(id: &EndpointId, address: u64) -> Self {
+    fn new(id: &EndpointId, state: u64) -> Self {
         Self {
             id: id.clone(),
-            address,
+            state,
             fits: Default::default(),
             ends: [0; ENDS],
             answered: 0.0,

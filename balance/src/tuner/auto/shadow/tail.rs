@@ -26,6 +26,11 @@ impl Tail {
         self.total += 1.0;
     }
 
+    /// There is none.
+    pub(super) fn clear(&mut self) {
+        self.fade(0.0);
+    }
+
     /// What there is counts this part of what it did.
     pub(super) fn fade(&mut self, part: f64) {
         self.counts.iter_mut().for_each(|count| *count *= part);
