@@ -289,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn a_request_counts_at_its_endpoint_without_an_answer_that_is_used() {
+        let mut pool = ProbePool::default();
+        (0..2).for_each(|index| pool.add(entry(index, 0.0, 1.0), 16));
+        pool.dispatched(1, 2.0);
+        assert_eq!(
+            pool.entries().map(|entry| (entry.load, entry.uses)).collect::<Vec<_>>(),
+            [(0.0, 1), (2.0, 1)]
+        );
+    }
+
+    #[test]
     fn places_follow_the_endpoints() {
         let mut pool = ProbePool::default();
         (0..3).for_each(|index| pool.add(entry(index, 0.0, 0.0), 16));

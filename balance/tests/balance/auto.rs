@@ -1,14 +1,18 @@
 //! What Auto chooses, and when.
 
-use std::time::Duration;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use evenkeel_balance::{
-    Adaptive, Algorithm, Auto, AutoReport, Evidence, LeastResponseTime, Prequal, SourceIpHash, Time,
-    WeightedByLoad, orca::LoadReport,
+    Adaptive, Algorithm, Auto, AutoReport, Evidence, LeastResponseTime, PoolSpec, Prequal, SourceIpHash,
+    Time, WeightedByLoad, orca::LoadReport,
 };
 use rand::{Rng as _, rngs::SmallRng};
 
-use crate::common::{MS, Pool, S, answered, equal, near, seconds};
+use crate::common::{MS, Pool, S, answered, backend, endpoint, equal, near, seconds};
 
 #[test]
 fn auto_chooses_by_lasting_differences_after_its_dwell_time() {
@@ -79,6 +83,91 @@ fn an_endpoint_that_fails_fast_is_no_fast_one_when_played() {
     }
     let report = report(&pool);
     assert_eq!(report.active.name(), "Prequal", "{report:?}");
+}
+
+/// A pool with the first of these in use, after half a minute in which one of eight endpoints was 8 times as slow.
+fn after_play(allowed: Vec<Algorithm>) -> Pool {
+    let auto = Auto { allowed, ..Auto::default() };
+    let mut pool = Pool::new(Algorithm::Auto(auto), equal(8));
+    pool.flow(800, 40, one_is_slow, |_| {});
+    assert!(report(&pool).played > 1000, "{:?}", report(&pool));
+    pool
+}
+
+fn one_is_slow(id: &str, _: &mut SmallRng) -> Duration {
+    if id == "e0" { 80 * MS } else { 10 * MS }
+}
+
+fn response_time(decay: Duration) -> Algorithm {
+    Algorithm::LeastResponseTime(LeastResponseTime { decay, ..LeastResponseTime::default() })
+}
+
+/// The pool's spec with another algorithm.
+fn with(pool: &Pool, algorithm: Algorithm) -> PoolSpec {
+    PoolSpec { algorithm, ..pool.tuner.spec().clone() }
+}
+
+#[test]
+fn other_parameters_leave_the_choice_and_what_was_played() {
+    let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
+    let before = report(&pool);
+    assert_eq!(before.active, response_time(10 * S), "{before:?}");
+    let auto = Auto { allowed: vec![Algorithm::RoundRobin, response_time(5 * S)], ..Auto::default() };
+    pool.set(with(&pool, Algorithm::Auto(auto)));
+    assert_eq!(*pool.balancer.algorithm(), response_time(5 * S), "with its new parameters");
+    pool.flow(800, 3, one_is_slow, |_| {});
+    let after = report(&pool);
+    assert_eq!((after.since, &after.reason), (before.since, &before.reason));
+    assert!(after.played > before.played / 2, "{after:?}");
+}
+
+#[test]
+fn with_another_candidate_all_are_scored_anew() {
+    let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
+    let allowed = vec![Algorithm::RoundRobin, response_time(10 * S), Algorithm::Random];
+    pool.set(with(&pool, Algorithm::Auto(Auto { allowed, ..Auto::default() })));
+    // A look at most, of 1024 requests.
+    pool.flow(800, 3, one_is_slow, |_| {});
+    assert!(report(&pool).played < 1800, "{:?}", report(&pool));
+}
+
+#[test]
+fn after_another_algorithm_the_choice_stands_and_its_time_begins_anew() {
+    let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
+    let auto = pool.tuner.spec().algorithm.clone();
+    pool.set(with(&pool, Algorithm::Random));
+    pool.flow(800, 3, one_is_slow, |_| {});
+    let back = pool.now;
+    pool.set(with(&pool, auto));
+    let report = report(&pool);
+    assert_eq!((report.active, report.since, report.played), (response_time(10 * S), back, 0));
+    assert_eq!(report.reason, "chosen before Auto was left");
+}
+
+#[test]
+fn endpoints_that_are_replaced_leave_no_queue_behind() {
+    // By turns the slow one gets more than it can do, and its queue grows.
+    let allowed = || vec![response_time(10 * S), Algorithm::RoundRobin];
+    let auto = Auto { allowed: allowed(), dwell: 1000 * S, ..Auto::default() };
+    let mut pool = Pool::new(Algorithm::Auto(auto), equal(4));
+    // Each endpoint works on one request at a time, in the order in which they come.
+    let (came, free) = (Cell::new(0), RefCell::new(BTreeMap::new()));
+    let queued = |id: &str, _: &mut SmallRng| {
+        let now = Time::ZERO.after(S / 150 * came.get());
+        came.set(came.get() + 1);
+        let mut free = free.borrow_mut();
+        let first = free.entry(id.to_owned()).or_insert(now);
+        *first = now.max(*first).after(if id == "e0" { 40 * MS } else { 5 * MS });
+        first.since(now)
+    };
+    pool.flow(150, 60, queued, |_| {});
+    let turns = |pool: &Pool| report(pool).scores[1].1;
+    assert!(turns(&pool) > 10.0, "{:?}", report(&pool));
+    let mut others = pool.tuner.spec().clone();
+    others.backends = vec![backend("b", 1, ["e1", "e2", "e3", "e9"].map(|id| endpoint(id, 1)).into())];
+    pool.set(others);
+    pool.flow(150, 120, queued, |_| {});
+    assert!(turns(&pool) < 2.0, "{:?}", report(&pool));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
-    Algorithm, ConsistentHash, Ejected, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table, Time,
+    Algorithm, Auto, ConsistentHash, Ejected, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table,
+    Time,
 };
 use proptest::prelude::*;
 
@@ -85,6 +86,22 @@ fn odd_pools_do_no_harm() {
 }
 
 #[test]
+fn odd_pools_are_played_without_harm() {
+    let drained = vec![backend("b", 1, vec![endpoint("a", 0), endpoint("c", 0)])];
+    for backends in [Vec::new(), equal(0), drained, equal(1), equal(10_000)] {
+        let mut pool = Pool::new(Algorithm::Auto(Auto::default()), equal(4));
+        let mut open = Vec::new();
+        for look in 0..6 {
+            if look == 3 {
+                pool.set(PoolSpec { backends: backends.clone(), ..pool.tuner.spec().clone() });
+            }
+            load(&mut pool, 300, &mut open);
+            pool.tick(Duration::from_secs(2));
+        }
+    }
+}
+
+#[test]
 fn a_clock_that_goes_back_does_no_harm() {
     for algorithm in algorithms() {
         let mut pool = Pool::new(algorithm.clone(), equal(5));
@@ -93,6 +110,8 @@ fn a_clock_that_goes_back_does_no_harm() {
             pool.now = Time::from_nanos(nanos);
             pool.tick(Duration::ZERO);
             load(&mut pool, 50, &mut open);
+            // Forward again, so that what came before and after is looked at.
+            (0..3).for_each(|_| drop(pool.tick(Duration::from_secs(2))));
         }
         drop(open);
         assert_eq!(pool.state.in_flight(), 0, "{algorithm:?}");
