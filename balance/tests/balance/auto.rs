@@ -1,10 +1,6 @@
 //! What Auto chooses, and when.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::time::Duration;
 
 use evenkeel_balance::{
     Adaptive, Algorithm, Auto, AutoReport, Evidence, LeastResponseTime, PoolSpec, Prequal, SourceIpHash,
@@ -12,7 +8,7 @@ use evenkeel_balance::{
 };
 use rand::{Rng as _, rngs::SmallRng};
 
-use crate::common::{MS, Pool, S, answered, backend, endpoint, equal, near, seconds};
+use crate::common::{MS, Pool, S, answered, equal, near, seconds};
 
 #[test]
 fn auto_chooses_by_lasting_differences_after_its_dwell_time() {
@@ -124,11 +120,15 @@ fn other_parameters_leave_the_choice_and_what_was_played() {
 #[test]
 fn with_another_candidate_all_are_scored_anew() {
     let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
+    // What is played last is of endpoints that are alike; what was played before still counts.
+    pool.flow(800, 4, |_, _| 10 * MS, |_| {});
+    let turns = |pool: &Pool| report(pool).scores[0].1;
+    assert!(turns(&pool) > 2.0, "{:?}", report(&pool));
     let allowed = vec![Algorithm::RoundRobin, response_time(10 * S), Algorithm::Random];
     pool.set(with(&pool, Algorithm::Auto(Auto { allowed, ..Auto::default() })));
-    // A look at most, of 1024 requests.
-    pool.flow(800, 3, one_is_slow, |_| {});
-    assert!(report(&pool).played < 1800, "{:?}", report(&pool));
+    pool.flow(800, 3, |_, _| 10 * MS, |_| {});
+    assert!((400..2000).contains(&report(&pool).played), "{:?}", report(&pool));
+    assert!(turns(&pool) < 1.3, "{:?}", report(&pool));
 }
 
 #[test]
@@ -142,32 +142,6 @@ fn after_another_algorithm_the_choice_stands_and_its_time_begins_anew() {
     let report = report(&pool);
     assert_eq!((report.active, report.since, report.played), (response_time(10 * S), back, 0));
     assert_eq!(report.reason, "chosen before Auto was left");
-}
-
-#[test]
-fn endpoints_that_are_replaced_leave_no_queue_behind() {
-    // By turns the slow one gets more than it can do, and its queue grows.
-    let allowed = || vec![response_time(10 * S), Algorithm::RoundRobin];
-    let auto = Auto { allowed: allowed(), dwell: 1000 * S, ..Auto::default() };
-    let mut pool = Pool::new(Algorithm::Auto(auto), equal(4));
-    // Each endpoint works on one request at a time, in the order in which they come.
-    let (came, free) = (Cell::new(0), RefCell::new(BTreeMap::new()));
-    let queued = |id: &str, _: &mut SmallRng| {
-        let now = Time::ZERO.after(S / 150 * came.get());
-        came.set(came.get() + 1);
-        let mut free = free.borrow_mut();
-        let first = free.entry(id.to_owned()).or_insert(now);
-        *first = now.max(*first).after(if id == "e0" { 40 * MS } else { 5 * MS });
-        first.since(now)
-    };
-    pool.flow(150, 60, queued, |_| {});
-    let turns = |pool: &Pool| report(pool).scores[1].1;
-    assert!(turns(&pool) > 10.0, "{:?}", report(&pool));
-    let mut others = pool.tuner.spec().clone();
-    others.backends = vec![backend("b", 1, ["e1", "e2", "e3", "e9"].map(|id| endpoint(id, 1)).into())];
-    pool.set(others);
-    pool.flow(150, 120, queued, |_| {});
-    assert!(turns(&pool) < 2.0, "{:?}", report(&pool));
 }
 
 #[test]

@@ -256,6 +256,7 @@ const fn whole(nanos: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EndpointId;
 
     fn check(workers: usize, requests: &[(u64, u64, impl Into<Option<u64>> + Copy)]) {
         let mut free = vec![0; workers];
@@ -271,5 +272,46 @@ mod tests {
         check(2, &[(0, 9, 9), (1, 9, 10), (2, 9, 18), (3, 1, 11)]);
         let (minute, hour) = (60_000_000_000, 3_600_000_000_000);
         check(1, &[(0, hour, Some(hour)), (hour - minute - 1, 1, None), (hour - minute, 1, Some(hour + 1))]);
+    }
+
+    fn candidate(model: &mut Model, endpoints: &[&str]) -> Candidate {
+        let ids: Vec<EndpointId> = endpoints.iter().map(|id| (*id).into()).collect();
+        model.know(ids.iter().zip(0..));
+        let mut candidate = Candidate::new(&Algorithm::RoundRobin, 1, Time::ZERO);
+        candidate.place(model);
+        candidate
+    }
+
+    #[test]
+    fn queues_stay_with_endpoints_and_go_with_them() {
+        let mut model = Model::default();
+        let mut candidate = candidate(&mut model, &["e0", "e1"]);
+        candidate.workers[0][0] = 99;
+        candidate.place(&model);
+        assert_eq!(candidate.workers, [[99], [0]]);
+        let others: [EndpointId; 2] = ["e1".into(), "e2".into()];
+        model.know(others.iter().zip(1..));
+        candidate.place(&model);
+        assert_eq!(candidate.workers, [[0], [0]]);
+    }
+
+    #[test]
+    fn what_is_under_way_over_a_gap_ends_as_much_later() {
+        let mut candidate = candidate(&mut Model::default(), &["e0", "e1"]);
+        candidate.workers = vec![vec![50], vec![150]];
+        candidate.played = 100;
+        let state = candidate.state.endpoint(&"e0".into());
+        for at in [120, 180] {
+            let guard = Guard::begin(&state, 0, false, None, Time::ZERO).unwrap();
+            let outcome = Outcome::new(Status::Answered(200), Time::from_nanos(at), Duration::from_nanos(7));
+            candidate.under_way.push(Reverse(End { at, guard, outcome }));
+        }
+        candidate.leave_out(1000);
+        assert_eq!(candidate.workers, [[50], [1150]]);
+        candidate.end_until(1119);
+        assert_eq!(state.in_flight(), 2);
+        candidate.end_until(1120);
+        assert_eq!(state.in_flight(), 1);
+        assert_eq!(state.response_time_nanos(Time::from_nanos(1120)), Some(7.0));
     }
 }
