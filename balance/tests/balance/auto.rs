@@ -118,20 +118,6 @@ fn other_parameters_leave_the_choice_and_what_was_played() {
 }
 
 #[test]
-fn with_another_candidate_all_are_scored_anew() {
-    let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
-    // What is played last is of endpoints that are alike; what was played before still counts.
-    pool.flow(800, 4, |_, _| 10 * MS, |_| {});
-    let turns = |pool: &Pool| report(pool).scores[0].1;
-    assert!(turns(&pool) > 2.0, "{:?}", report(&pool));
-    let allowed = vec![Algorithm::RoundRobin, response_time(10 * S), Algorithm::Random];
-    pool.set(with(&pool, Algorithm::Auto(Auto { allowed, ..Auto::default() })));
-    pool.flow(800, 3, |_, _| 10 * MS, |_| {});
-    assert!((400..2000).contains(&report(&pool).played), "{:?}", report(&pool));
-    assert!(turns(&pool) < 1.3, "{:?}", report(&pool));
-}
-
-#[test]
 fn after_another_algorithm_the_choice_stands_and_its_time_begins_anew() {
     let mut pool = after_play(vec![Algorithm::RoundRobin, response_time(10 * S)]);
     let auto = pool.tuner.spec().algorithm.clone();

@@ -201,3 +201,39 @@ impl Tuner {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use rand::{SeedableRng as _, rngs::SmallRng};
+
+    use super::*;
+    use crate::{LeastResponseTime, PoolSpec, PoolState};
+
+    /// Candidates of which one request was played each follow these: how many requests each has then.
+    fn check(before: &[Algorithm], after: &[Algorithm], expect: &[f64]) {
+        let state = PoolState::new(1, &mut SmallRng::seed_from_u64(1)).into();
+        let tuner = Tuner::new(PoolSpec::new(Algorithm::Random, Vec::new()), state, Time::ZERO);
+        let mut shadow = Shadow::default();
+        tuner.update_candidates(&mut shadow, before, Time::ZERO);
+        shadow.candidates.iter_mut().for_each(|each| each.tail.add(1e6));
+        shadow.has_scored = true;
+        tuner.update_candidates(&mut shadow, after, Time::ZERO);
+        let found: Vec<_> = shadow.candidates.iter().map(|each| each.tail.total()).collect();
+        assert_eq!(found, expect, "{before:?} {after:?}");
+        assert_eq!(shadow.has_scored, expect.iter().all(|total| *total > 0.0));
+        let algorithms = shadow.candidates.iter().map(|each| &each.algorithm);
+        assert!(algorithms.eq(after), "{after:?}");
+    }
+
+    #[test]
+    fn all_are_scored_anew_with_another_candidate_and_not_with_other_parameters() {
+        let response_time = |choices| {
+            Algorithm::LeastResponseTime(LeastResponseTime { choices, ..LeastResponseTime::default() })
+        };
+        let [turns, random] = [Algorithm::RoundRobin, Algorithm::Random];
+        check(&[turns.clone(), random.clone()], &[random.clone(), turns.clone()], &[1.0, 1.0]);
+        check(&[turns.clone(), response_time(2)], &[turns.clone(), response_time(3)], &[1.0, 1.0]);
+        check(&[turns.clone(), random.clone()], std::slice::from_ref(&turns), &[1.0]);
+        check(&[turns.clone(), response_time(2)], &[turns, response_time(2), random], &[0.0; 3]);
+    }
+}
