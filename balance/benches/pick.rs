@@ -1,5 +1,5 @@
-//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two; what building takes; and
-//! what Pingora's ring takes for the same, which counts nothing.
+//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two; what building takes, and a
+//! look of Auto's; and what Pingora's ring takes for the same, which counts nothing.
 
 use std::{
     hint::black_box,
@@ -9,8 +9,9 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use evenkeel_balance::{
-    Adaptive, Algorithm, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key, LeastResponseTime,
-    Outcome, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
+    Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key,
+    LeastResponseTime, Outcome, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
+    Tuner,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -129,6 +130,33 @@ fn builds(c: &mut Criterion) {
     }
 }
 
+/// A tick in which Auto plays a stretch of requests through each of those that it may choose by default.
+fn looks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("auto_look");
+    group.sample_size(10);
+    for count in [10, 1_000, 10_000] {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let state = Arc::new(PoolState::new(1, &mut rng));
+        let mut tuner = Tuner::new(spec(&Algorithm::Auto(Auto::default()), count, 1), state, Time::ZERO);
+        let balancer = tuner.balancer();
+        let mut number = 0;
+        let mut look = || {
+            for _ in 0..1_100 {
+                number += 1;
+                request(&balancer, 0, number, true, &mut rng);
+            }
+            // Past the interval of 2 s.
+            number += 200_000;
+            let began = Instant::now();
+            black_box(tuner.tick(Time::from_nanos(number * 10_000), &mut rng));
+            began.elapsed()
+        };
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter_custom(|total| (0..total).map(|_| look()).sum());
+        });
+    }
+}
+
 /// Pingora's ketama ring, a look-up alone: no guard, no count, no weight that changes.
 fn pingora(c: &mut Criterion) {
     let address =
@@ -152,5 +180,5 @@ fn floor(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, picks, threads, builds, pingora, floor);
+criterion_group!(benches, picks, threads, builds, looks, pingora, floor);
 criterion_main!(benches);
