@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::super::super::{TOLERANCE, Tuner};
 use super::{
-    model::{Model, Work},
+    model::{Model, Work, float},
     tail::Tail,
 };
 use crate::{
@@ -242,11 +242,6 @@ impl PartialEq for End {
 }
 
 impl Eq for End {}
-
-#[expect(clippy::cast_precision_loss, reason = "a part in 2^53 does not matter")]
-const fn float(number: u64) -> f64 {
-    number as f64
-}
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from a nanosecond to 31 years")]
 const fn whole(nanos: f64) -> u64 {

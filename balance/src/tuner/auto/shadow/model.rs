@@ -274,7 +274,7 @@ const fn is_failure(verdict: Option<Verdict>) -> bool {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a part in 2^53 does not matter")]
-const fn float(number: u64) -> f64 {
+pub(super) const fn float(number: u64) -> f64 {
     number as f64
 }
 
