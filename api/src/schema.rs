@@ -285,19 +285,6 @@ mod tests {
             &json!({"sessionAffinity": none}),
             &["sessionAffinity.cookie.sameSite: sameSite None needs"],
         );
-        let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
-        rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
-        let auto = |of| json!({"algorithm": {"type": "Auto", "auto": of, "prequal": {"maxAge": "2s"}}});
-        rejected(&auto(json!({})), &[]);
-        rejected(&auto(json!({"allowed": ["RoundRobin", "Prequal"]})), &[]);
-        rejected(
-            &auto(json!({"allowed": ["RoundRobin"]})),
-            &["algorithm.prequal: prequal needs type Prequal, or Auto that may choose it"],
-        );
-        rejected(
-            &json!({"algorithm": {"type": "Auto", "adaptive": {}}}),
-            &["algorithm.adaptive: adaptive needs type Adaptive, or Auto"],
-        );
         rejected(&json!({"retries": {"codes": [503], "budget": {"percent": 50}}}), &[]);
         rejected(
             &json!({"retries": {"attempts": 11, "codes": [200]}}),
@@ -321,6 +308,23 @@ mod tests {
             &["limits.queue.timeout: timeout must be from 1ms to 1m"],
         );
         rejected(&json!({"limits": {}}), &["limits: \"perEndpoint\" is a required property"]);
+    }
+
+    #[test]
+    fn what_auto_may_choose_has_parameters_beside_it() {
+        let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
+        rejected(&json!({"algorithm": auto}), &["algorithm.auto.allowed: Auto chooses"]);
+        let auto = |of| json!({"algorithm": {"type": "Auto", "auto": of, "prequal": {"maxAge": "2s"}}});
+        rejected(&auto(json!({})), &[]);
+        rejected(&auto(json!({"allowed": ["RoundRobin", "Prequal"]})), &[]);
+        rejected(
+            &auto(json!({"allowed": ["RoundRobin"]})),
+            &["algorithm.prequal: prequal needs type Prequal, or Auto that may choose it"],
+        );
+        rejected(
+            &json!({"algorithm": {"type": "Auto", "adaptive": {}}}),
+            &["algorithm.adaptive: adaptive needs type Adaptive, or Auto"],
+        );
     }
 
     #[test]
