@@ -201,7 +201,7 @@ fn a_full_report_is_as_the_document_says() {
     });
     let pool = json!({
         "namespace": "shop", "name": "web", "generation": 1, "requests": 3, "retries": 1, "queued": 2, "algorithm": "Auto",
-        "auto": {"secondsAgo": 1, "reason": "why", "spread": 0.1, "reporting": 1.0, "scores": {"Random": 1.0}},
+        "auto": {"secondsAgo": 1, "reason": "why", "spread": 0.1, "reporting": 1.0, "scores": {"Random": 1.0}, "played": 500},
         "zone": "a", "region": "r", "panicking": ["all"], "endpoints": {"10.0.0.1:80": endpoint},
     });
     let report = json!({"epoch": 1, "revision": 1, "hash": "", "pools": {"a": pool}});
