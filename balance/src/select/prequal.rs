@@ -79,7 +79,7 @@ impl PrequalSet {
         self.add(&mut pool, scene, index, u64::from(answer.in_flight), latency, rng);
     }
 
-    // Inlined into a pick it takes a tenth longer: there are not registers enough for all of it.
+    // Inlined into a pick it takes 5 to 10 % longer: there are not registers enough for all of it.
     #[inline(never)]
     pub(super) fn select<O: Observe>(
         &self,
