@@ -310,13 +310,17 @@ mod tests {
     #[test]
     fn cold_answers_go_before_hot_ones_and_then_the_fastest_or_least_loaded() {
         let mut pool = ProbePool::default();
-        let ordered = [(0.0, 1.0), (8.0, 1.0), (0.0, 1.5), (3.0, 3e11), (9.0, 7.0), (9.0, 8.0), (1e6, 0.0)];
-        for (index, (load, latency)) in (0..7_u32).zip(ordered).rev() {
+        let (cold, hot) = (
+            [(0.0, 1.0), (8.0, 1.0), (0.0, 1.000_001), (0.0, 1.5), (3.0, 3e11)],
+            [(9.0, 7.0), (9.0, 8.0), (1e6, 0.0)],
+        );
+        let ordered = [cold.as_slice(), &hot].concat();
+        for (index, (load, latency)) in (0..8_u32).zip(ordered).rev() {
             pool.add(entry(index, load, latency), 16);
         }
         // What is hot shows after the answers came.
         (0..100).for_each(|_| pool.window.see(8.0, 0.84));
-        for expect in 0..7_u32 {
+        for expect in 0..8_u32 {
             let best = pool.best().unwrap();
             assert_eq!(best.index, expect as usize);
             assert_eq!(pool.best_of(|entry| entry.index >= expect), Some(best));

@@ -321,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn it_closes_when_a_worker_has_no_room_and_forgets_what_was_not_read() {
+        let tap = Tap::new(AtomicBool::new(false));
+        tap.open(1);
+        for _ in 0..STRETCH {
+            assert_ne!(tap.begin(0, 7, 1, at(1)), Mark(0));
+        }
+        assert!(!tap.is_closed(), "the last one had room");
+        assert_eq!(tap.begin(0, 7, 1, at(1)), Mark(0));
+        assert!(tap.is_closed());
+        tap.forget();
+        let mut read = Vec::new();
+        tap.read(at(9), at(9), &mut read);
+        assert_eq!(read, []);
+    }
+
+    #[test]
     fn what_became_of_a_request_goes_to_its_place() {
         let tap = Tap::new(AtomicBool::new(false));
         assert_eq!(tap.begin(0, 1, 1, at(0)), Mark(0), "closed");
