@@ -236,4 +236,58 @@ mod tests {
         check(&[turns.clone(), random.clone()], std::slice::from_ref(&turns), &[1.0]);
         check(&[turns.clone(), response_time(2)], &[turns, response_time(2), random], &[0.0; 3]);
     }
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_looks_when_the_time_is_over_or_has_gone_back() {
+        let mut shadow = Shadow::default();
+        let at = |millis| Time::ZERO.after(Duration::from_millis(millis));
+        let mut look = |millis| shadow.look(2 * S, 0.5, at(millis)).map(|(last, _)| last);
+        assert_eq!([0, 0, 2999].map(&mut look), [None; 3], "the first time half an interval longer");
+        assert_eq!([3000, 3000, 1000].map(look), [Some(at(0)), None, Some(at(3000))]);
+    }
+
+    #[test]
+    fn what_was_left_out_between_two_stretches_is_known() {
+        let mut shadow = Shadow::default();
+        let id = "e0".into();
+        shadow.model.know([(&id, 7)].into_iter());
+        // Ten requests, one each millisecond.
+        let mut learn = |from: u64, gap| {
+            shadow.tapped = (0..10)
+                .map(|number| Tapped {
+                    begun: Time::from_nanos((from + number) * 1_000_000),
+                    endpoint: 7,
+                    load: 1,
+                    held: 500,
+                    latency: 500,
+                    verdict: None,
+                })
+                .collect();
+            shadow.learn(S, gap) / 100_000
+        };
+        assert_eq!(learn(0, true), 0);
+        assert_eq!(learn(10, false), 0);
+        // Those before it ended at 19 ms, and the next would have come nine tenths of a millisecond later.
+        assert_eq!(learn(1000, false), 9801);
+        assert_eq!(learn(2000, false), 0, "the tap was open all the time");
+    }
+
+    #[test]
+    fn once_there_were_scores_there_were() {
+        let state = PoolState::new(1, &mut SmallRng::seed_from_u64(1)).into();
+        let tuner = Tuner::new(PoolSpec::new(Algorithm::Random, Vec::new()), state, Time::ZERO);
+        let mut shadow = Shadow::default();
+        tuner.update_candidates(&mut shadow, &[Algorithm::Random], Time::ZERO);
+        shadow.candidates[0].usable = true;
+        for (requests, played, scored) in [(399, 0, false), (1, 400, true), (0, 0, true)] {
+            (0..requests).for_each(|_| shadow.candidates[0].tail.add(1e6));
+            shadow.play(0, Duration::ZERO, 1.0);
+            assert_eq!((shadow.played(), shadow.has_scored()), (played, scored));
+            if scored {
+                shadow.candidates[0].tail.clear();
+            }
+        }
+    }
 }

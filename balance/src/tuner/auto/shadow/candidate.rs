@@ -105,7 +105,7 @@ impl Candidate {
     pub(super) fn follow(&mut self, real: &Tuner, now: Time) {
         if self.follows.replace(real.version) != Some(real.version) {
             let (algorithm, others) = (self.tuner.spec.algorithm.clone(), Vec::new());
-            let spec = PoolSpec { algorithm, others, ejection: None, ..real.spec.clone() };
+            let spec = PoolSpec { algorithm, others, ..real.spec.clone() };
             self.tuner.take_spec(spec, now);
             self.tuning = None;
         }
@@ -308,5 +308,13 @@ mod tests {
         candidate.end_until(1120);
         assert_eq!(state.in_flight(), 1);
         assert_eq!(state.response_time_nanos(Time::from_nanos(1120)), Some(7.0));
+    }
+
+    #[test]
+    fn nobody_is_asked() {
+        let probed = Prequal { signals: Signals::Fed, probes: 2.0, ..Prequal::default() };
+        let expect = Prequal { signals: Signals::InBand, ..probed.clone() };
+        assert_eq!(in_band(&Algorithm::Prequal(probed)), Algorithm::Prequal(expect));
+        assert_eq!(in_band(&Algorithm::Random), Algorithm::Random);
     }
 }
