@@ -105,5 +105,8 @@ mod tests {
         [1e6, 9e6].iter().for_each(|nanos| fit.add(1, *nanos));
         assert!((fit.level() - 4e6_f64.ln()).abs() < 1e-9);
         assert!((fit.deviation() - 2.0).abs() < 1e-9, "{}", fit.deviation());
+        fit.fade(0.25);
+        fit.add(1, 4e6);
+        assert_eq!((fit.count, fit.nanos()), (1.5, 6.5e6));
     }
 }
