@@ -80,3 +80,79 @@ fn the_flattest_is_where_the_slant_changes_its_sign() {
     check([0.0; WORKERS.len()], all, 1);
     check([0.0; WORKERS.len()], [0.1, 0.5, 0.9, 0.995, 1.0, 1.0, 1.0, 1.0, 1.0], 4);
 }
+
+const MS: u64 = 1_000_000;
+
+/// A request alone at endpoint 0 or 1, each a minute after the last: milliseconds in flight and until the answer.
+fn tapped(number: u64, endpoint: u64, held: u64, latency: u64, verdict: Verdict) -> Tapped {
+    Tapped {
+        begun: Time::from_nanos(number * 60_000 * MS),
+        endpoint,
+        load: 1,
+        held: held * MS,
+        latency: latency * MS,
+        verdict: Some(verdict),
+    }
+}
+
+fn two() -> Model {
+    let ids: [EndpointId; 2] = ["e0".into(), "e1".into()];
+    let mut model = Model::default();
+    model.know(ids.iter().zip(0..));
+    model
+}
+
+/// Takes requests, so many alike: endpoint, milliseconds in flight and until the answer, and how they ended.
+fn take(model: &mut Model, requests: &[(u64, u64, u64, u64, Verdict)]) -> Vec<Work> {
+    let mut all = Vec::new();
+    for (count, endpoint, held, latency, verdict) in requests {
+        (0..*count).for_each(|_| all.push(tapped(all.len() as u64, *endpoint, *held, *latency, *verdict)));
+    }
+    let mut works = Vec::new();
+    model.take(&all, &mut works);
+    works
+}
+
+#[test]
+fn failures_are_a_part_of_the_requests_and_fade_with_them() {
+    let mut model = two();
+    let works = take(&mut model, &[(3, 0, 5, 5, Verdict::GatewayError), (1, 0, 10, 10, Verdict::Good)]);
+    assert!(works.iter().all(|work| work.counts && (work.nanos - 10e6).abs() < 1.0), "{works:?}");
+    assert_eq!(model.failing(0), (0.75, 5e6));
+    assert_eq!(model.failing(1), (0.0, 0.0));
+    model.fade(0.5);
+    take(&mut model, &[(2, 0, 10, 10, Verdict::Good)]);
+    assert_eq!(model.failing(0), (0.375, 5e6));
+}
+
+#[test]
+fn who_gives_up_late_tells_of_the_endpoint_and_who_gives_up_early_does_not() {
+    let mut model = two();
+    take(&mut model, &[(4, 0, 10, 10, Verdict::Good), (4, 1, 10, 10, Verdict::Good)]);
+    let given_up = |model: &mut Model, count, millis| {
+        let works = take(model, &[(count, 1, millis, millis, Verdict::Cancelled)]);
+        works.iter().map(|work| work.counts).collect::<Vec<_>>()
+    };
+    assert_eq!(given_up(&mut model, 1, 0), [], "it was not sent");
+    assert_eq!(given_up(&mut model, 1, 9), [false]);
+    assert!(model.endpoints[1].pace.abs() < 1e-9);
+    assert_eq!(given_up(&mut model, 20, 1000), [true; 20]);
+    assert!(model.endpoints[1].pace > 0.5, "{}", model.endpoints[1].pace);
+    // None of them is an answer; what is no error of the endpoint is one.
+    let works = take(&mut model, &[(1, 1, 10, 10, Verdict::Neutral), (1, 1, 10, 10, Verdict::ServerError)]);
+    assert_eq!(works.iter().map(|work| work.counts).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(model.failing(1).0, 1.0 / 6.0);
+}
+
+#[test]
+fn endpoints_differ_by_the_time_to_the_answer_and_not_by_how_long_bodies_go_on() {
+    let mut model = two();
+    let works = take(&mut model, &[(50, 0, 2000, 100, Verdict::Good), (50, 1, 2000, 1000, Verdict::Good)]);
+    let differ = model.endpoints[1].pace - model.endpoints[0].pace;
+    assert!((differ.exp() - 10.0).abs() < 1e-6, "{differ}");
+    // Wherever it goes, a request of the first is answered in a tenth of a second by the first.
+    let answered = |work: &Work, number| model.takes(work, number) * work.answered / 1e6;
+    for (work, first) in [(&works[0], 100.0), (&works[99], 100.0)] {
+        assert!((answered(work, 0) - first).abs() < 1e-3 && (answered(work, 1) - 10.0 * first).abs() < 1e-2);
+    }
+}
