@@ -135,13 +135,11 @@ impl Candidates {
             | Algorithm::WeightedByLoad(_)
             | Algorithm::Adaptive(_) => Self::Cyclic(Shares::new(members.iter().map(|member| member.weight))),
             Algorithm::Random => Self::Random(alias()),
-            Algorithm::PowerOfTwoChoices { choices } => {
-                Self::Least(Least::drawn(*choices, alias(), &weights()))
-            }
+            Algorithm::PowerOfTwoChoices { choices } => Self::Least(Least::drawn(*choices, &weights())),
             Algorithm::LeastRequest { choices } => Self::Least(Least::in_turn(*choices, &weights())),
-            Algorithm::LeastResponseTime(parameters) => Self::Least(
-                Least::drawn(parameters.choices, alias(), &weights()).by_response_time(parameters),
-            ),
+            Algorithm::LeastResponseTime(parameters) => {
+                Self::Least(Least::drawn(parameters.choices, &weights()).by_response_time(parameters))
+            }
             Algorithm::SourceIpHash(parameters) => {
                 Self::Keyed(Box::new(Keyed::by_client(parameters, members, alias())))
             }

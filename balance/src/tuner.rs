@@ -22,7 +22,7 @@ use rand::Rng;
 use crate::{
     Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
     plan::{self, Plan, Tuning},
-    state::{Rules, Seen},
+    state::Seen,
     sync::Relaxed,
 };
 
@@ -241,7 +241,24 @@ impl Tuner {
 
     /// Tells the endpoints' state how to learn.
     fn apply_rules(&self) {
-        apply_rules(&self.spec, self.algorithm(), self.state.rules());
+        let rules = self.state.rules();
+        let nanos = |span: Duration| crate::time::nanos_f64(span);
+        let in_a_row = |of: Ejection| {
+            let limits = [of.consecutive_5xx, of.consecutive_gateway_errors];
+            limits.into_iter().flatten().min().unwrap_or(u32::MAX)
+        };
+        rules.urgent_errors.store(self.spec.ejection.map_or(u32::MAX, in_a_row), Relaxed);
+        match self.algorithm() {
+            Algorithm::LeastResponseTime(parameters) => {
+                rules.decay.store(nanos(parameters.decay));
+                rules.error_penalty.store(nanos(parameters.error_penalty));
+            }
+            Algorithm::Prequal(parameters) => rules.error_penalty.store(nanos(parameters.error_penalty)),
+            Algorithm::WeightedByLoad(parameters) => {
+                rules.metrics.store(Arc::new(parameters.metrics.clone()))
+            }
+            _ => {}
+        }
     }
 
     /// Moves the pool's mean latency toward that of the answers since the last tick, by request.
@@ -278,25 +295,6 @@ impl Record {
             auto: auto::Record::new(seen),
             state,
         }
-    }
-}
-
-/// Says how outcomes are learned from.
-fn apply_rules(spec: &PoolSpec, algorithm: &Algorithm, rules: &Rules) {
-    let nanos = |span: Duration| crate::time::nanos_f64(span);
-    let in_a_row = |of: Ejection| {
-        let limits = [of.consecutive_5xx, of.consecutive_gateway_errors];
-        limits.into_iter().flatten().min().unwrap_or(u32::MAX)
-    };
-    rules.urgent_errors.store(spec.ejection.map_or(u32::MAX, in_a_row), Relaxed);
-    match algorithm {
-        Algorithm::LeastResponseTime(parameters) => {
-            rules.decay.store(nanos(parameters.decay));
-            rules.error_penalty.store(nanos(parameters.error_penalty));
-        }
-        Algorithm::Prequal(parameters) => rules.error_penalty.store(nanos(parameters.error_penalty)),
-        Algorithm::WeightedByLoad(parameters) => rules.metrics.store(Arc::new(parameters.metrics.clone())),
-        _ => {}
     }
 }
 

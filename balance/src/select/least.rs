@@ -35,7 +35,8 @@ enum Among {
 }
 
 impl Least {
-    pub(super) fn drawn(choices: u8, alias: Alias, weights: &[f64]) -> Self {
+    pub(super) fn drawn(choices: u8, weights: &[f64]) -> Self {
+        let alias = Alias::new(weights);
         let choices = usize::from(choices).clamp(2, MAX_DRAWS);
         let all = alias.len() <= choices.max(COMPARE_ALL);
         let among = if all { Among::All } else { Among::Drawn { choices, alias } };

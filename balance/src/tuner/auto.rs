@@ -64,10 +64,7 @@ impl Choice {
         };
         let allowed = || auto.allowed.iter().filter(|each| may_be_chosen(each));
         let before = self.active.take();
-        let same = before.as_ref().and_then(|before| {
-            let equal = allowed().find(|each| *each == before);
-            equal.or_else(|| allowed().find(|each| each.name() == before.name()))
-        });
+        let same = before.and_then(|before| allowed().nth(place_of(&before, allowed())?));
         let why = match &same {
             None => "the first of those allowed",
             Some(_) if self.reason.is_empty() => "chosen before Auto was left",
@@ -127,6 +124,12 @@ impl Choice {
             "speeds differ by {spread:.2}, {in_flight:.1} requests in flight at each{by} score {lowest:.2} {before}"
         )
     }
+}
+
+/// The place of an algorithm, or of the one that has its name with other parameters.
+fn place_of<'a>(of: &Algorithm, mut among: impl Iterator<Item = &'a Algorithm> + Clone) -> Option<usize> {
+    let equal = among.clone().position(|each| each == of);
+    equal.or_else(|| among.position(|each| each.name() == of.name()))
 }
 
 /// Whether Auto may stand for it.

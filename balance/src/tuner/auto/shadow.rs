@@ -27,7 +27,7 @@ use self::{
     candidate::Candidate,
     model::{Model, Work},
 };
-use super::super::Tuner;
+use super::{super::Tuner, place_of};
 use crate::{Algorithm, Time, state::Tapped};
 
 /// Candidates at most: with [`STRETCH`](crate::state::STRETCH) requests (and one more for each worker) 8,192 picks a look.
@@ -181,9 +181,7 @@ impl Tuner {
         let mut before = std::mem::take(&mut shadow.candidates);
         let mut joined = false;
         for (number, algorithm) in algorithms.iter().take(MAX_CANDIDATES).enumerate() {
-            let equal = before.iter().position(|each| each.algorithm == *algorithm);
-            let known =
-                equal.or_else(|| before.iter().position(|each| each.algorithm.name() == algorithm.name()));
+            let known = place_of(algorithm, before.iter().map(|each| &each.algorithm));
             let mut candidate = known.map_or_else(
                 || {
                     joined = true;
