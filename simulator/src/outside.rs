@@ -40,12 +40,13 @@ impl Reports {
     }
 }
 
-/// Sets each endpoint's weight to its goodput over its utilization, smoothed.
+/// Sets each endpoint's weight to its goodput over its utilization, smoothed: the ratio, not its parts, so that a second of much
+/// work does not count for more than one of little.
 #[derive(Debug)]
 pub(crate) struct Weigher {
     weights: Weights,
-    /// Goodput and utilization.
-    smoothed: Vec<(f64, f64)>,
+    /// By machine; `None` until it has worked.
+    ratios: Vec<Option<f64>>,
     at: u64,
 }
 
@@ -54,7 +55,7 @@ impl Weigher {
     const MEAN: f64 = 500.0;
 
     pub(crate) fn new(weights: Weights, machines: usize) -> Self {
-        Self { weights, smoothed: vec![(0.0, 0.0); machines], at: 0 }
+        Self { weights, ratios: vec![None; machines], at: 0 }
     }
 
     pub(crate) const fn every(&self) -> u64 {
@@ -65,20 +66,21 @@ impl Weigher {
     pub(crate) fn weigh(&mut self, servers: &mut [Server], weather: &Weather<'_>, now: u64) -> Vec<u32> {
         let passed = (now - self.at) as f64;
         self.at = now;
-        self.smoothed.resize(servers.len(), (0.0, 0.0));
+        self.ratios.resize(servers.len(), None);
         let kept = (-passed / (self.weights.half_life.0 as f64).max(1.0)).exp2();
         for (machine, server) in servers.iter_mut().enumerate() {
             let (completed, busy) = server.take_usage(now);
-            let (goodput, utilization) = &mut self.smoothed[machine];
-            *goodput = *goodput * kept + completed as f64 / passed * (1.0 - kept);
-            *utilization = *utilization * kept
-                + busy / (passed * weather.allotted(machine).unwrap_or(1.0)) * (1.0 - kept);
+            // Of a machine without work it says nothing.
+            if busy > 0.0 {
+                let ratio = completed as f64 * weather.allotted(machine).unwrap_or(1.0) / busy;
+                let smoothed = |before| before * kept + ratio * (1.0 - kept);
+                self.ratios[machine] = Some(self.ratios[machine].map_or(ratio, smoothed));
+            }
         }
-        let ratio = |(goodput, utilization): &(f64, f64)| (*utilization > 0.0).then(|| goodput / utilization);
-        let known: Vec<f64> = self.smoothed.iter().filter_map(ratio).collect();
+        let known: Vec<f64> = self.ratios.iter().flatten().copied().collect();
         let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-        let weight = |smoothed| ratio(smoothed).map_or(Self::MEAN, |ratio| ratio / mean * Self::MEAN);
         let bounded = |weight: f64| number::small(number::index(number::whole(weight.clamp(1.0, 1000.0))));
-        self.smoothed.iter().map(|smoothed| bounded(weight(smoothed))).collect()
+        let weight = |ratio: &Option<f64>| bounded(ratio.map_or(1.0, |ratio| ratio / mean) * Self::MEAN);
+        self.ratios.iter().map(weight).collect()
     }
 }
