@@ -1,6 +1,7 @@
 //! The controller's only mutable state, and the one step that turns what happened into what is to be done. No I/O, no clock:
 //! [`Core::step`] is told the time and returns versions to publish, effects to carry out, and when it wants to be called again.
 
+mod locality;
 mod pools;
 mod report;
 mod versions;

@@ -4,9 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which endpoints come first by where they are: those in the zone of the proxy, then those in its region, then all others. On
-/// Kubernetes, where slices tell the zones of endpoints and of proxies, and labels of nodes the regions of zones; addresses are
-/// nowhere.
+/// Which endpoints come first by where they are.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.zone) || has(self.region)").message("locality needs zone, region, or both"))]

@@ -12,7 +12,7 @@ use evenkeel_api::{
     schema,
 };
 
-use super::{Core, Role};
+use super::{Core, Role, locality::locate};
 use crate::{
     admission,
     compile::{self, Compiled, Good, Mode},
@@ -211,10 +211,9 @@ impl Core {
             let Some(state) = self.pools.get_mut(name) else { continue };
             if let (Some(good), Some(document)) = (&state.good, &mut state.document) {
                 document.proxies = sharers(&self.fleet, good);
-                document.proxy_zones = proxy_zones(&self.fleet, good);
                 (document.backends, state.resolution) =
                     compile::compile_endpoints(&self.index, &self.mode, name, good, &own);
-                document.zone_regions = zone_regions(&self.index, good, document);
+                state.resolution.extend(locate(document, &self.index, &self.fleet, good));
                 state.text = text(document);
             }
         }
@@ -226,8 +225,8 @@ impl Core {
             let (listeners, conflicts) = self.listeners(name, state, good);
             let mut compiled = compile::compile(&self.index, &self.mode, name, good, listeners, own);
             compiled.document.proxies = sharers(&self.fleet, good);
-            compiled.document.proxy_zones = proxy_zones(&self.fleet, good);
-            compiled.document.zone_regions = zone_regions(&self.index, good, &compiled.document);
+            let missing = locate(&mut compiled.document, &self.index, &self.fleet, good);
+            compiled.problems.extend(missing);
             (compiled, conflicts)
         });
         let adopted = self.adopted.get(&state.uid).cloned();
@@ -310,26 +309,6 @@ fn sharers(fleet: &Fleet, good: &Good) -> u32 {
         return 1;
     }
     u32::try_from(fleet.live(&good.spec.proxy_class).count().max(1)).unwrap_or(u32::MAX)
-}
-
-/// Where the proxies are; nothing where nothing depends on that.
-fn proxy_zones(fleet: &Fleet, good: &Good) -> BTreeMap<String, String> {
-    let class = good.spec.locality.as_ref().map(|_| good.spec.proxy_class.as_str());
-    let members =
-        fleet.members().map(|member| &member.proxy).filter(|proxy| Some(proxy.class.as_str()) == class);
-    members.filter_map(|proxy| Some((proxy.name.clone(), proxy.zone.clone()?))).collect()
-}
-
-/// Regions of the zones that the document names; nothing where nothing depends on that. Of no other zone, so that only what concerns
-/// the pool changes its document.
-fn zone_regions(index: &Index, good: &Good, document: &PoolDocument) -> BTreeMap<String, String> {
-    if good.spec.locality.as_ref().is_none_or(|locality| locality.region.is_none()) {
-        return BTreeMap::new();
-    }
-    let endpoints = document.backends.values().flat_map(|backend| backend.endpoints.values());
-    let zones = endpoints.filter_map(|endpoint| endpoint.zone.as_ref()).chain(document.proxy_zones.values());
-    let zones: BTreeSet<_> = zones.collect();
-    zones.into_iter().filter_map(|zone| Some((zone.clone(), index.region(zone)?.to_owned()))).collect()
 }
 
 /// The version that serves, and what is wrong with the object as it is.

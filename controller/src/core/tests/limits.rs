@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{SPEC, World};
-use crate::event::{Event, NodePlace};
+use crate::event::{Event, NodePlace, ObjectName};
 
 #[test]
 fn proxies_share_the_limits_of_a_pool() {
@@ -81,6 +81,41 @@ fn regions_are_told_of_the_zones_of_a_pool_that_goes_by_them() {
     world.settle();
     assert_eq!(world.document("a")["zoneRegions"], json!({"z1": "eu"}));
     world.check("a", &["Programmed=True,Programmed"]);
+}
+
+#[test]
+fn places_that_are_not_known_are_told() {
+    let mut world = World::new();
+    let locality = r#"{"locality": {"zone": {}, "region": {}},"#;
+    world.pool("a", 1, &SPEC.replacen('{', locality, 1));
+    world.pool("b", 1, SPEC);
+    world.settle();
+    let told = |world: &World, pool: &str| {
+        world.check(pool, &["ResolvedRefs=True,ResolvedRefs", "Ready=True,Ready"]);
+        let conditions = &world.statuses[&ObjectName::new("shop", pool)].conditions;
+        conditions.iter().find(|condition| condition.type_ == "ResolvedRefs").unwrap().message.clone()
+    };
+    let check = |world: &World, expect: &str| {
+        let message = told(world, "a");
+        assert!(message.contains(expect), "{message}");
+    };
+    check(&world, "locality: the zone of p1, p2 is not known");
+    assert_eq!(told(&world, "b"), "every reference is resolved");
+
+    world.zones = vec!["z1".to_owned()];
+    world.proxy("p1", true);
+    world.settle();
+    check(&world, "locality: the zone of p2 is not known");
+    world.proxy("p2", true);
+    world.settle();
+    check(&world, "locality: the zone of no endpoint is known");
+    world.endpoints(&["10.0.0.1"]);
+    world.settle();
+    check(&world, "locality: the region of zone z1 is not known");
+    node(&mut world, "n1", Some(("z1", "eu")));
+    check(&world, "every reference is resolved");
+    node(&mut world, "n2", Some(("z1", "us")));
+    check(&world, "locality: the region of zone z1 is not known");
 }
 
 #[test]
