@@ -1,5 +1,6 @@
-//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two; what building takes, and a
-//! look of Auto's; and what Pingora's ring takes for the same, which counts nothing.
+//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two, in a loop of nothing else and
+//! with a request's work; what building takes, and a look of Auto's; and what Pingora's ring takes for the same, which counts
+//! nothing.
 
 use std::{
     hint::black_box,
@@ -54,6 +55,18 @@ fn balancer(algorithm: &Algorithm, weights: u32) -> Arc<Balancer> {
 
 /// One request that ends at once; `report` says with a word on how.
 fn request(balancer: &Balancer, worker: usize, number: u64, report: bool, rng: &mut SmallRng) {
+    request_that(balancer, worker, number, report, rng, || {});
+}
+
+/// One request during which `works` is done.
+fn request_that(
+    balancer: &Balancer,
+    worker: usize,
+    number: u64,
+    report: bool,
+    rng: &mut SmallRng,
+    works: impl Fn(),
+) {
     let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let [a, b, c, d, ..] = key;
     let query = Query {
@@ -62,6 +75,7 @@ fn request(balancer: &Balancer, worker: usize, number: u64, report: bool, rng: &
         ..Query::at(Time::from_nanos(number * 10_000), worker)
     };
     let mut pick = balancer.pick(&query, rng);
+    works();
     if let Some(pick) = pick.as_mut().filter(|_| report) {
         let latency = Duration::from_nanos(1_000_000 + number % 1000);
         pick.guard.set_outcome(Outcome::new(Status::Answered(200), query.now, latency));
@@ -69,8 +83,14 @@ fn request(balancer: &Balancer, worker: usize, number: u64, report: bool, rng: &
     black_box(pick);
 }
 
-/// `total` requests, divided among threads that begin together.
-fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64) -> Duration {
+/// About a microsecond that touches nothing shared: a small part of what a proxy does for any request.
+fn work() {
+    let mix = |value: u64, _| black_box(value ^ value >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    black_box((0..800).fold(1, mix));
+}
+
+/// `total` requests, divided among threads that begin together; with work between and outcomes if `served`.
+fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: bool) -> Duration {
     let barrier = Arc::new(Barrier::new(threads + 1));
     let run = |worker: usize| {
         let (balancer, barrier) = (Arc::clone(balancer), Arc::clone(&barrier));
@@ -78,7 +98,11 @@ fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64) -> Duration {
             let mut rng = SmallRng::seed_from_u64(worker as u64);
             barrier.wait();
             for number in 0..total / threads as u64 {
-                request(&balancer, worker, number, false, &mut rng);
+                request_that(&balancer, worker, number, served, &mut rng, || {
+                    if served {
+                        work();
+                    }
+                });
             }
         })
     };
@@ -109,13 +133,15 @@ fn picks(c: &mut Criterion) {
 }
 
 fn threads(c: &mut Criterion) {
-    let mut group = c.benchmark_group("threads");
-    for (name, algorithm) in algorithms() {
-        let balancer = balancer(&algorithm, 1);
-        for threads in [1, 2] {
-            group.bench_function(BenchmarkId::new(name, threads), |bencher| {
-                bencher.iter_custom(|total| timed(&balancer, threads, total));
-            });
+    for (group, served) in [("threads", false), ("threads_served", true)] {
+        let mut group = c.benchmark_group(group);
+        for (name, algorithm) in algorithms() {
+            let balancer = balancer(&algorithm, 1);
+            for threads in [1, 2] {
+                group.bench_function(BenchmarkId::new(name, threads), |bencher| {
+                    bencher.iter_custom(|total| timed(&balancer, threads, total, served));
+                });
+            }
         }
     }
 }
