@@ -10,7 +10,7 @@ help: ## Show this
 demo: ## A pool over three endpoints of different speed, with live shares, until Ctrl-C
 	hack/demo.sh
 
-simulate: ## Every algorithm in eight scenarios, beside what must hold: about 15 minutes on 2 cores (simulator/README.md)
+simulate: ## Every algorithm in eight scenarios, beside what must hold: about 12 minutes on 2 cores (simulator/README.md)
 	cargo run --profile image -p evenkeel --bin evenkeel -- simulate simulator/scenarios/*.yaml --report $(or $(CARGO_TARGET_DIR),target)/simulate
 
 test: ## Everything: unit, property, config channel, raw sockets, a real API server, a real cluster

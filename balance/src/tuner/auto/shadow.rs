@@ -205,7 +205,7 @@ mod tests {
     use rand::{SeedableRng as _, rngs::SmallRng};
 
     use super::*;
-    use crate::{LeastResponseTime, PoolSpec, PoolState};
+    use crate::{EndpointId, LeastResponseTime, PoolSpec, PoolState, pick::Verdict};
 
     /// Candidates of which one request was played each follow these: how many requests each has then.
     fn check(before: &[Algorithm], after: &[Algorithm], expect: &[f64]) {
@@ -270,6 +270,28 @@ mod tests {
         // Those before it ended at 19 ms, and the next would have come nine tenths of a millisecond later.
         assert_eq!(learn(1000, false), 9801);
         assert_eq!(learn(2000, false), 0, "the tap was open all the time");
+    }
+
+    #[test]
+    fn what_is_known_of_endpoints_fades_by_requests_for_each() {
+        let mut shadow = Shadow::default();
+        let ids = ["e0", "e1"].map(EndpointId::from);
+        shadow.model.know(ids.iter().zip(0..));
+        for (count, verdict) in [(10, Verdict::ServerError), (20, Verdict::Good)] {
+            let request = |number: u64| Tapped {
+                begun: Time::from_nanos(number * 1_000_000),
+                endpoint: 0,
+                load: 1,
+                held: 500,
+                latency: 500,
+                verdict: Some(verdict),
+            };
+            shadow.tapped = (0..count).map(request).collect();
+            shadow.learn(S, false);
+        }
+        // Ten for each endpoint came since, of a memory of fifty.
+        let left = 10.0 * (-10.0_f64 / 50.0).exp();
+        assert!((shadow.model.failing(0).0 - left / (left + 20.0)).abs() < 1e-9);
     }
 
     #[test]

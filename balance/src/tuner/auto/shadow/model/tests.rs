@@ -156,3 +156,14 @@ fn endpoints_differ_by_the_time_to_the_answer_and_not_by_how_long_bodies_go_on()
         assert!((answered(work, 0) - first).abs() < 1e-3 && (answered(work, 1) - 10.0 * first).abs() < 1e-2);
     }
 }
+
+#[test]
+fn of_what_differs_as_much_stays_as_chance_does_not_explain() {
+    let mut model = two();
+    let (one, nine) = ((1, 0, 1, 1, Verdict::Good), (1, 0, 9, 9, Verdict::Good));
+    take(&mut model, &[one, nine, (1, 1, 1000, 1000, Verdict::Good), (1, 1, 9000, 9000, Verdict::Good)]);
+    // The four deviate from their endpoints' levels by squares of 4 together: over 2 degrees of freedom, a variance of 1 for the
+    // level of each. The levels deviate by `off`, so that off^2 - 1 of off^2 lasts.
+    let off = 1000_f64.ln() / 2.0;
+    assert!((model.endpoints[1].pace - (off - 1.0 / off)).abs() < 1e-3, "{}", model.endpoints[1].pace);
+}
