@@ -101,7 +101,8 @@ pub enum Kind {
         cores: f64,
         /// More of them that may be used, as a multiple; evenly spread over the group.
         spare: Range,
-        /// What is left of the cores without spare ones, when there are more requests than cores.
+        /// What is left of the cores while there are no spare ones and more requests than cores. A machine's own: it does not move
+        /// with spare capacity that is swapped.
         #[serde(default = "one")]
         contended: f64,
     },
