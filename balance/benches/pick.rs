@@ -85,7 +85,7 @@ fn request_that(
 
 /// About a microsecond that touches nothing shared: a small part of what a proxy does for any request.
 fn work() {
-    let mix = |value: u64, _| black_box(value ^ value >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mix = |value: u64, _| black_box(value ^ (value >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     black_box((0..800).fold(1, mix));
 }
 

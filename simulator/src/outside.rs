@@ -40,12 +40,12 @@ impl Reports {
     }
 }
 
-/// Sets each endpoint's weight to its goodput over its utilization, smoothed: the ratio, not its parts, so that a second of much
-/// work does not count for more than one of little.
+/// Sets each endpoint's weight to its goodput over its utilization, smoothed: the ratio and not its parts, which the description of
+/// scenario 1 leaves open. A second of much work does not count for more than one of little.
 #[derive(Debug)]
 pub(crate) struct Weigher {
     weights: Weights,
-    /// By machine; `None` until it has worked.
+    /// By machine; `None` until it has completed something.
     ratios: Vec<Option<f64>>,
     at: u64,
 }
@@ -70,15 +70,15 @@ impl Weigher {
         let kept = (-passed / (self.weights.half_life.0 as f64).max(1.0)).exp2();
         for (machine, server) in servers.iter_mut().enumerate() {
             let (completed, busy) = server.take_usage(now);
-            // Of a machine without work it says nothing.
-            if busy > 0.0 {
+            // Without work it says nothing, and before anything was completed neither.
+            if busy > 0.0 && (completed > 0 || self.ratios[machine].is_some()) {
                 let ratio = completed as f64 * weather.allotted(machine).unwrap_or(1.0) / busy;
                 let smoothed = |before| before * kept + ratio * (1.0 - kept);
                 self.ratios[machine] = Some(self.ratios[machine].map_or(ratio, smoothed));
             }
         }
         let known: Vec<f64> = self.ratios.iter().flatten().copied().collect();
-        let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+        let mean = (known.iter().sum::<f64>() / known.len().max(1) as f64).max(f64::MIN_POSITIVE);
         let bounded = |weight: f64| number::small(number::index(number::whole(weight.clamp(1.0, 1000.0))));
         let weight = |ratio: &Option<f64>| bounded(ratio.map_or(1.0, |ratio| ratio / mean) * Self::MEAN);
         self.ratios.iter().map(weight).collect()

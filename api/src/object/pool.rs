@@ -79,8 +79,8 @@ pub struct BalancerPoolSpec {
     pub slow_start: Option<SlowStart>,
 
     /// Which endpoints come first by where they are: those in the zone of the proxy, then those in its region, then all others.
-    /// Slices tell the zones of endpoints and of proxies, labels of nodes the regions of zones; addresses are nowhere. What is not
-    /// known is told in the message of ResolvedRefs. Without it all are alike.
+    /// On Kubernetes, where slices tell the zones of endpoints and of proxies, and labels of nodes the regions of zones; addresses are
+    /// nowhere. What is not known is told in the message of ResolvedRefs. Without it all are alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<Locality>,
 

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_api::channel::PoolDocument;
 
 use crate::{
-    compile::Good,
+    compile::{Good, Mode},
     fleet::Fleet,
     index::Index,
     problem::{Problem, Subject},
 };
 
-/// Fills in the zones of proxies and the regions of zones, whose endpoints are compiled already; nothing where nothing depends on
-/// that. What is missing there is told: a pool that goes by places that are not known balances as if it had no locality.
+/// Fills in the zones of proxies and the regions of zones, in a document whose endpoints are compiled; nothing where nothing depends
+/// on that. What is missing is told: a pool that goes by places that are not known balances as if it had no locality, or zones only.
 pub(super) fn locate(
     document: &mut PoolDocument,
     index: &Index,
     fleet: &Fleet,
+    mode: &Mode,
     good: &Good,
 ) -> Option<Problem> {
     (document.proxy_zones, document.zone_regions) = (BTreeMap::new(), BTreeMap::new());
@@ -25,48 +26,52 @@ pub(super) fn locate(
     let members = fleet.members().map(|member| &member.proxy).filter(|proxy| proxy.class == *class);
     document.proxy_zones =
         members.filter_map(|proxy| Some((proxy.name.clone(), proxy.zone.clone()?))).collect();
-    if locality.region.is_some() {
-        document.zone_regions = zone_regions(index, document);
+    let by_region = locality.region.is_some();
+    if by_region {
+        let zones = endpoint_zones(document).flatten().chain(document.proxy_zones.values());
+        document.zone_regions = regions(index, zones);
     }
-    let lost = fleet.live(class).map(|member| &member.proxy).filter(|proxy| proxy.zone.is_none());
-    let lost: Vec<_> = lost.map(|proxy| proxy.name.as_str()).collect();
-    missing(document, &lost, locality.region.is_some())
-        .map(|message| Problem::warning(Subject::ResolvedRefs, format!("locality: {message}")))
+    let proxies: Vec<_> = fleet.live(class).map(|member| member.proxy.zone.as_ref()).collect();
+    let missing = match mode {
+        Mode::Files(_) => {
+            vec!["there are no zones without Kubernetes, so that all endpoints are alike".to_owned()]
+        }
+        Mode::Kubernetes { .. } => missing(document, &proxies, by_region),
+    };
+    let message = || format!("locality: {}", missing.join("; "));
+    (!missing.is_empty()).then(|| Problem::warning(Subject::ResolvedRefs, message()))
 }
 
-/// Regions of the zones that the document names. Of no other zone, so that only what concerns the pool changes its document.
-fn zone_regions(index: &Index, document: &PoolDocument) -> BTreeMap<String, String> {
-    let zones: BTreeSet<_> =
-        endpoint_zones(document).flatten().chain(document.proxy_zones.values()).collect();
+/// Regions of these zones. Of no others, so that only what concerns the pool changes its document.
+fn regions<'a>(index: &Index, zones: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
+    let zones: BTreeSet<_> = zones.collect();
     zones.into_iter().filter_map(|zone| Some((zone.clone(), index.region(zone)?.to_owned()))).collect()
 }
 
-/// What of the places that a pool goes by is not known. `lost` are the proxies without a zone.
-fn missing(document: &PoolDocument, lost: &[&str], by_region: bool) -> Option<String> {
-    if !lost.is_empty() {
-        return Some(format!(
-            "the zone of {} is not known, so that all endpoints are alike there: label the nodes of proxies with \
-             topology.kubernetes.io/zone",
-            lost.join(", ")
+/// What is not known of the places that a pool goes by, where these are the zones of the live proxies. Numbers and no names: those of
+/// all proxies would fill the message, and change it with each that comes or goes.
+fn missing(document: &PoolDocument, proxies: &[Option<&String>], by_region: bool) -> Vec<String> {
+    let endpoints: Vec<_> = endpoint_zones(document).collect();
+    let mut missing = Vec::new();
+    for (zones, whose) in [(proxies, "proxies"), (&endpoints, "endpoints")] {
+        let lost = zones.iter().filter(|zone| zone.is_none()).count();
+        if lost > 0 {
+            let all = zones.len();
+            missing.push(format!(
+                "no zone is known of {lost} of {all} {whose} (node label topology.kubernetes.io/zone)"
+            ));
+        }
+    }
+    let zones: BTreeSet<_> = proxies.iter().chain(&endpoints).flatten().map(|zone| zone.as_str()).collect();
+    let without: Vec<_> =
+        zones.into_iter().filter(|zone| by_region && !document.zone_regions.contains_key(*zone)).collect();
+    if !without.is_empty() {
+        let zones = without.join(", ");
+        missing.push(format!(
+            "no region is known of zone {zones} (node label topology.kubernetes.io/region, the same on all nodes of a zone)"
         ));
     }
-    let mut zones = endpoint_zones(document).peekable();
-    if zones.peek().is_some() && zones.all(|zone| zone.is_none()) {
-        return Some(
-            "the zone of no endpoint is known, so that all are alike: pods have that of their node, by its label \
-             topology.kubernetes.io/zone; addresses have none"
-                .to_owned(),
-        );
-    }
-    let without: BTreeSet<_> = document.proxy_zones.values().map(String::as_str).collect();
-    let without: Vec<_> =
-        without.into_iter().filter(|zone| by_region && !document.zone_regions.contains_key(*zone)).collect();
-    (!without.is_empty()).then(|| {
-        format!(
-            "the region of zone {} is not known: label all its nodes with the same topology.kubernetes.io/region",
-            without.join(", ")
-        )
-    })
+    missing
 }
 
 fn endpoint_zones(document: &PoolDocument) -> impl Iterator<Item = Option<&String>> {

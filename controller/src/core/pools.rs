@@ -213,7 +213,7 @@ impl Core {
                 document.proxies = sharers(&self.fleet, good);
                 (document.backends, state.resolution) =
                     compile::compile_endpoints(&self.index, &self.mode, name, good, &own);
-                state.resolution.extend(locate(document, &self.index, &self.fleet, good));
+                state.resolution.extend(locate(document, &self.index, &self.fleet, &self.mode, good));
                 state.text = text(document);
             }
         }
@@ -225,7 +225,7 @@ impl Core {
             let (listeners, conflicts) = self.listeners(name, state, good);
             let mut compiled = compile::compile(&self.index, &self.mode, name, good, listeners, own);
             compiled.document.proxies = sharers(&self.fleet, good);
-            let missing = locate(&mut compiled.document, &self.index, &self.fleet, good);
+            let missing = locate(&mut compiled.document, &self.index, &self.fleet, &self.mode, good);
             compiled.problems.extend(missing);
             (compiled, conflicts)
         });
