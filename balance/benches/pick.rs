@@ -53,20 +53,18 @@ fn balancer(algorithm: &Algorithm, weights: u32) -> Arc<Balancer> {
     Arc::new(Balancer::new(&spec(algorithm, 1000, weights), &state))
 }
 
-/// One request that ends at once; `report` says with a word on how.
-fn request(balancer: &Balancer, worker: usize, number: u64, report: bool, rng: &mut SmallRng) {
-    request_that(balancer, worker, number, report, rng, || {});
+/// What a request is besides its pick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// Nothing: it ends at once, without a word on how.
+    Not,
+    /// It ends at once, with an outcome.
+    AtOnce,
+    /// Its work is done before that.
+    AfterWork,
 }
 
-/// One request during which `works` is done.
-fn request_that(
-    balancer: &Balancer,
-    worker: usize,
-    number: u64,
-    report: bool,
-    rng: &mut SmallRng,
-    works: impl Fn(),
-) {
+fn request(balancer: &Balancer, worker: usize, number: u64, served: Served, rng: &mut SmallRng) {
     let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let [a, b, c, d, ..] = key;
     let query = Query {
@@ -75,8 +73,10 @@ fn request_that(
         ..Query::at(Time::from_nanos(number * 10_000), worker)
     };
     let mut pick = balancer.pick(&query, rng);
-    works();
-    if let Some(pick) = pick.as_mut().filter(|_| report) {
+    if served == Served::AfterWork {
+        work();
+    }
+    if let Some(pick) = pick.as_mut().filter(|_| served != Served::Not) {
         let latency = Duration::from_nanos(1_000_000 + number % 1000);
         pick.guard.set_outcome(Outcome::new(Status::Answered(200), query.now, latency));
     }
@@ -89,8 +89,8 @@ fn work() {
     black_box((0..800).fold(1, mix));
 }
 
-/// `total` requests, divided among threads that begin together; with work between and outcomes if `served`.
-fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: bool) -> Duration {
+/// `total` requests, divided among threads that begin together.
+fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: Served) -> Duration {
     let barrier = Arc::new(Barrier::new(threads + 1));
     let run = |worker: usize| {
         let (balancer, barrier) = (Arc::clone(balancer), Arc::clone(&barrier));
@@ -98,11 +98,7 @@ fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: bool) -> 
             let mut rng = SmallRng::seed_from_u64(worker as u64);
             barrier.wait();
             for number in 0..total / threads as u64 {
-                request_that(&balancer, worker, number, served, &mut rng, || {
-                    if served {
-                        work();
-                    }
-                });
+                request(&balancer, worker, number, served, &mut rng);
             }
         })
     };
@@ -115,8 +111,8 @@ fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: bool) -> 
 
 fn picks(c: &mut Criterion) {
     let mut rng = SmallRng::seed_from_u64(1);
-    for (group, weights, report) in
-        [("pick", 1, false), ("pick_weighted", 5, false), ("pick_reported", 1, true)]
+    for (group, weights, served) in
+        [("pick", 1, Served::Not), ("pick_weighted", 5, Served::Not), ("pick_reported", 1, Served::AtOnce)]
     {
         let mut group = c.benchmark_group(group);
         for (name, algorithm) in algorithms() {
@@ -125,7 +121,7 @@ fn picks(c: &mut Criterion) {
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
                     number += 1;
-                    request(&balancer, 0, number, report, &mut rng);
+                    request(&balancer, 0, number, served, &mut rng);
                 });
             });
         }
@@ -133,7 +129,7 @@ fn picks(c: &mut Criterion) {
 }
 
 fn threads(c: &mut Criterion) {
-    for (group, served) in [("threads", false), ("threads_served", true)] {
+    for (group, served) in [("threads", Served::Not), ("threads_served", Served::AfterWork)] {
         let mut group = c.benchmark_group(group);
         for (name, algorithm) in algorithms() {
             let balancer = balancer(&algorithm, 1);
@@ -169,7 +165,7 @@ fn looks(c: &mut Criterion) {
         let mut look = || {
             for _ in 0..1_100 {
                 number += 1;
-                request(&balancer, 0, number, true, &mut rng);
+                request(&balancer, 0, number, Served::AtOnce, &mut rng);
             }
             // Past the interval of 2 s.
             number += 200_000;

@@ -246,6 +246,12 @@ mod tests {
         assert_eq!([3000, 3000, 1000].map(look), [Some(at(0)), None, Some(at(3000))]);
     }
 
+    /// A request that begins after so many milliseconds, alone at its endpoint.
+    fn tapped(millis: u64, endpoint: u64, verdict: Option<Verdict>) -> Tapped {
+        let begun = Time::from_nanos(millis * 1_000_000);
+        Tapped { begun, endpoint, load: 1, held: 500, latency: 500, verdict }
+    }
+
     #[test]
     fn what_was_left_out_between_two_stretches_is_known() {
         let mut shadow = Shadow::default();
@@ -253,16 +259,7 @@ mod tests {
         shadow.model.know([(&id, 7)].into_iter());
         // Ten requests, one each millisecond.
         let mut learn = |from: u64, gap| {
-            shadow.tapped = (0..10)
-                .map(|number| Tapped {
-                    begun: Time::from_nanos((from + number) * 1_000_000),
-                    endpoint: 7,
-                    load: 1,
-                    held: 500,
-                    latency: 500,
-                    verdict: None,
-                })
-                .collect();
+            shadow.tapped = (from..from + 10).map(|millis| tapped(millis, 7, None)).collect();
             shadow.learn(S, gap) / 100_000
         };
         assert_eq!(learn(0, true), 0);
@@ -278,15 +275,7 @@ mod tests {
         let ids = ["e0", "e1"].map(EndpointId::from);
         shadow.model.know(ids.iter().zip(0..));
         for (count, verdict) in [(10, Verdict::ServerError), (20, Verdict::Good)] {
-            let request = |number: u64| Tapped {
-                begun: Time::from_nanos(number * 1_000_000),
-                endpoint: 0,
-                load: 1,
-                held: 500,
-                latency: 500,
-                verdict: Some(verdict),
-            };
-            shadow.tapped = (0..count).map(request).collect();
+            shadow.tapped = (0..count).map(|millis| tapped(millis, 0, Some(verdict))).collect();
             shadow.learn(S, false);
         }
         // Ten for each endpoint came since, of a memory of fifty.
