@@ -22,3 +22,7 @@ pub const PROXIES_PREFIX: &str = "evenkeel-proxies-";
 pub const CONTROLLER: &str = "evenkeel-controller";
 /// The Service that a slice belongs to (Kubernetes').
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Zone that a node is in (Kubernetes').
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Region that a node is in (Kubernetes').
+pub const REGION: &str = "topology.kubernetes.io/region";

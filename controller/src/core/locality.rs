@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_api::channel::PoolDocument;
+use evenkeel_api::{channel::PoolDocument, labels};
 
 use crate::{
     compile::{Good, Mode},
@@ -31,15 +31,17 @@ pub(super) fn locate(
         let zones = endpoint_zones(document).flatten().chain(document.proxy_zones.values());
         document.zone_regions = regions(index, zones);
     }
-    let proxies: Vec<_> = fleet.live(class).map(|member| member.proxy.zone.as_ref()).collect();
     let missing = match mode {
         Mode::Files(_) => {
             vec!["there are no zones without Kubernetes, so that all endpoints are alike".to_owned()]
         }
-        Mode::Kubernetes { .. } => missing(document, &proxies, by_region),
+        Mode::Kubernetes { .. } => {
+            let proxies: Vec<_> = fleet.live(class).map(|member| member.proxy.zone.as_ref()).collect();
+            missing(document, &proxies, by_region)
+        }
     };
-    let message = || format!("locality: {}", missing.join("; "));
-    (!missing.is_empty()).then(|| Problem::warning(Subject::ResolvedRefs, message()))
+    (!missing.is_empty())
+        .then(|| Problem::warning(Subject::ResolvedRefs, format!("locality: {}", missing.join("; "))))
 }
 
 /// Regions of these zones. Of no others, so that only what concerns the pool changes its document.
@@ -56,19 +58,17 @@ fn missing(document: &PoolDocument, proxies: &[Option<&String>], by_region: bool
     for (zones, whose) in [(proxies, "proxies"), (&endpoints, "endpoints")] {
         let lost = zones.iter().filter(|zone| zone.is_none()).count();
         if lost > 0 {
-            let all = zones.len();
-            missing.push(format!(
-                "no zone is known of {lost} of {all} {whose} (node label topology.kubernetes.io/zone)"
-            ));
+            let (all, label) = (zones.len(), labels::ZONE);
+            missing.push(format!("no zone is known of {lost} of {all} {whose} (node label {label})"));
         }
     }
     let zones: BTreeSet<_> = proxies.iter().chain(&endpoints).flatten().map(|zone| zone.as_str()).collect();
     let without: Vec<_> =
         zones.into_iter().filter(|zone| by_region && !document.zone_regions.contains_key(*zone)).collect();
     if !without.is_empty() {
-        let zones = without.join(", ");
+        let (zones, label) = (without.join(", "), labels::REGION);
         missing.push(format!(
-            "no region is known of zone {zones} (node label topology.kubernetes.io/region, the same on all nodes of a zone)"
+            "no region is known of zone {zones} (node label {label}, the same on all nodes of a zone)"
         ));
     }
     missing

@@ -24,9 +24,6 @@ use crate::event::{
 
 /// Prefix of labels and annotations of ours.
 const OWN_PREFIX: &str = "evenkeel.dev/";
-/// Labels of nodes that say where they are.
-const ZONE: &str = "topology.kubernetes.io/zone";
-const REGION: &str = "topology.kubernetes.io/region";
 
 /// Namespace and name; `None` for what no API server sends.
 pub(crate) fn object_name(meta: &ObjectMeta) -> Option<ObjectName> {
@@ -61,7 +58,7 @@ pub(crate) fn namespace_labels(object: PartialObjectMeta<Namespace>) -> BTreeMap
 pub(crate) fn node_place(object: PartialObjectMeta<Node>) -> Option<NodePlace> {
     let mut labels = object.metadata.labels?;
     let mut taken = |label: &str| labels.remove(label).filter(|value| !value.is_empty());
-    Some(NodePlace { zone: taken(ZONE)?, region: taken(REGION)? })
+    Some(NodePlace { zone: taken(labels::ZONE)?, region: taken(labels::REGION)? })
 }
 
 /// A pod, of which only what is used is read.
