@@ -9,6 +9,9 @@ pub(crate) const MAX_DRAWS: usize = 10;
 /// nothing beside the others come to that.
 const MAX_REDRAWS: usize = 32;
 
+/// Entries drawn.
+pub(crate) type Drawn = SmallVec<[usize; MAX_DRAWS]>;
+
 /// A table of as many columns as entries; each column is shared by at most two of them.
 #[derive(Debug)]
 pub(crate) struct Alias {
@@ -63,9 +66,9 @@ impl Alias {
         if low < u64::from(own) || own == u32::MAX { column } else { other as usize }
     }
 
-    /// `count` distinct entries, or all if there are no more, each drawn by weight among those left.
-    pub(crate) fn draw_distinct(&self, count: usize, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-        let mut drawn = SmallVec::new();
+    /// Fills a list that is empty with `count` distinct entries, or all if there are no more, each drawn by weight among those
+    /// left. In place, since to move a list just written stalls the processor for longer than the draws take.
+    pub(crate) fn draw_distinct(&self, count: usize, rng: &mut impl Rng, drawn: &mut Drawn) {
         for _ in 0..count.min(self.len()).min(MAX_DRAWS) {
             let mut entry = self.draw(rng);
             let mut redraws = 0;
@@ -75,7 +78,6 @@ impl Alias {
             }
             drawn.push(entry);
         }
-        drawn
     }
 }
 
@@ -106,13 +108,19 @@ mod tests {
         check(&[0.0, 0.0], &[0.5, 0.5]);
     }
 
+    fn distinct(alias: &Alias, count: usize, rng: &mut SmallRng) -> Vec<usize> {
+        let mut drawn = Drawn::new();
+        alias.draw_distinct(count, rng, &mut drawn);
+        drawn.into_vec()
+    }
+
     #[test]
     fn the_second_draw_is_by_weight_among_those_left() {
         let alias = Alias::new(&[1.0, 10.0, 1.0, 10.0]);
         let mut rng = SmallRng::seed_from_u64(7);
         let mut counts = [0_u32; 4];
         for _ in 0..100_000 {
-            counts[alias.draw_distinct(2, &mut rng)[1]] += 1;
+            counts[distinct(&alias, 2, &mut rng)[1]] += 1;
         }
         // The sum over all first draws i of p(i) p(j) / (1 - p(i)).
         for (count, expect) in counts.iter().zip([0.0779, 0.4221, 0.0779, 0.4221]) {
@@ -126,11 +134,11 @@ mod tests {
         for weights in [vec![1.0; 4], vec![1e12, 1e-9, 1e-9, 0.0]] {
             let alias = Alias::new(&weights);
             for _ in 0..1000 {
-                let mut drawn = alias.draw_distinct(4, &mut rng).into_vec();
+                let mut drawn = distinct(&alias, 4, &mut rng);
                 drawn.sort_unstable();
                 assert_eq!(drawn, [0, 1, 2, 3]);
             }
         }
-        assert_eq!(Alias::new(&[1.0]).draw_distinct(2, &mut rng).as_slice(), [0]);
+        assert_eq!(distinct(&Alias::new(&[1.0]), 2, &mut rng), [0]);
     }
 }

@@ -200,12 +200,12 @@ impl Balancer {
 
     /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no effect with
     /// another algorithm, or if its signals are not [`Signals::Fed`](crate::Signals::Fed).
-    pub fn answer(&self, worker: usize, index: usize, answer: ProbeAnswer, now: Time, rng: &mut impl Rng) {
+    pub fn answer(&self, worker: usize, index: usize, answer: ProbeAnswer, now: Time) {
         let Some(set) = self.sets.iter().find(|set| (set.first..set.first + set.len).contains(&index)) else {
             return;
         };
         if let Candidates::Prequal(prequal) = &set.candidates {
-            prequal.feed(&self.scene(set, &Query::at(now, worker)), index - set.first, answer, rng);
+            prequal.feed(&self.scene(set, &Query::at(now, worker)), index - set.first, answer);
         }
     }
 
@@ -239,7 +239,8 @@ impl Balancer {
         let (start, own_turn) = self.set(query, worker, take)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
-            let set = &self.sets[(start + step) % self.sets.len()];
+            let place = start + step;
+            let set = &self.sets[if place < self.sets.len() { place } else { place - self.sets.len() }];
             // A set's own turns have no gaps; those of all sets together would always meet the same endpoints.
             let turn = || match own_turn {
                 Some(turn) if step == 0 => turn,
@@ -291,18 +292,28 @@ impl Balancer {
     }
 
     /// The set whose turn it is, with the number of that turn, or to which the key belongs.
+    #[inline]
     fn set(&self, query: &Query<'_>, worker: &Turn, take: bool) -> Option<(usize, Option<u64>)> {
         match self.sets.as_slice() {
             [] => None,
             [_] => Some((0, None)),
-            [first, ..] => {
-                if let Some(key) = first.candidates.key(query) {
-                    let nodes = self.sets.iter().enumerate().map(|(index, set)| (index, set.hash, set.share));
-                    return hash::rendezvous(key, nodes).map(|index| (index, None));
-                }
-                let (index, turn) = self.shares.at(worker.backend(take))?;
-                Some((index, Some(turn)))
-            }
+            [first, ..] => self.set_of_many(first, query, worker, take),
         }
+    }
+
+    #[inline(never)]
+    fn set_of_many(
+        &self,
+        first: &Set,
+        query: &Query<'_>,
+        worker: &Turn,
+        take: bool,
+    ) -> Option<(usize, Option<u64>)> {
+        if let Some(key) = first.candidates.key(query) {
+            let nodes = self.sets.iter().enumerate().map(|(index, set)| (index, set.hash, set.share));
+            return hash::rendezvous(key, nodes).map(|index| (index, None));
+        }
+        let (index, turn) = self.shares.at(worker.backend(take))?;
+        Some((index, Some(turn)))
     }
 }

@@ -193,13 +193,13 @@ impl PoolState {
     }
 
     pub(crate) fn worker(&self, worker: usize) -> usize {
-        worker % self.shared.in_flight.len()
+        place(worker, self.shared.in_flight.len())
     }
 }
 
 impl Turns {
     pub(crate) fn of(&self, worker: usize) -> &Turn {
-        &self.0[worker % self.0.len()]
+        &self.0[place(worker, self.0.len())]
     }
 }
 
@@ -217,7 +217,7 @@ impl Turn {
 
 impl Shared {
     fn in_flight(&self, worker: usize) -> &AtomicU64 {
-        &self.in_flight[worker % self.in_flight.len()]
+        &self.in_flight[place(worker, self.in_flight.len())]
     }
 
     pub(crate) fn begin(&self, worker: usize) {
@@ -237,6 +237,11 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("workers", &self.in_flight.len()).finish_non_exhaustive()
     }
+}
+
+/// The place of a worker among `len`. No division where there are as many as promised.
+const fn place(worker: usize, len: usize) -> usize {
+    if worker < len { worker } else { worker % len }
 }
 
 fn next(counter: &AtomicU64, take: bool) -> u64 {

@@ -133,7 +133,7 @@ impl Engine<'_> {
             Event::Told { proxy, machine, answer } => {
                 let proxy = &mut self.proxies[proxy as usize];
                 if let Some(index) = proxy.index(machine as usize) {
-                    proxy.balancer.answer(0, index, answer, Time::from_nanos(self.now), &mut proxy.rng);
+                    proxy.balancer.answer(0, index, answer, Time::from_nanos(self.now));
                 }
             }
             Event::Tick(proxy) => {

@@ -5,7 +5,7 @@ use rand::Rng;
 use super::{COMPARE_ALL, Fallback, Observe, Scene, Score};
 use crate::{
     LeastResponseTime,
-    alias::{Alias, MAX_DRAWS},
+    alias::{Alias, Drawn, MAX_DRAWS},
     shares::Shares,
     time::nanos_f64,
 };
@@ -74,7 +74,8 @@ impl Least {
                 self.lowest(in_turn(start.entry(turn())?).take(*choices), scene, observer)
             }
             Among::Drawn { choices, alias } => {
-                let drawn = alias.draw_distinct(*choices, rng);
+                let mut drawn = Drawn::new();
+                alias.draw_distinct(*choices, rng, &mut drawn);
                 let drawn = drawn.iter().copied();
                 self.lowest(drawn.filter(|index| !scene.excludes(*index)), scene, observer).or_else(|| {
                     observer.fell_back(Fallback::AllDrawnExcluded);

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use rand::Rng;
-use smallvec::SmallVec;
 
 use super::{Fallback, Observe, Scene, Score, random};
 use crate::{
     Prequal, ProbeAnswer, Signals,
-    alias::{Alias, MAX_DRAWS},
+    alias::{Alias, Drawn},
     state::{Answer, Entry, MAX_ENTRIES, ProbePool, Probes, locked},
     time::{nanos, nanos_f64},
 };
@@ -58,15 +57,16 @@ impl PrequalSet {
     }
 
     /// Whom to ask with this request, if the caller does the asking.
-    pub(crate) fn to_probe(&self, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-        match self.signals {
-            Signals::InBand => SmallVec::new(),
-            Signals::Fed => self.draw(rng),
+    pub(crate) fn to_probe(&self, rng: &mut impl Rng) -> Drawn {
+        let mut drawn = Drawn::new();
+        if self.signals == Signals::Fed {
+            self.draw(rng, &mut drawn);
         }
+        drawn
     }
 
     /// Takes an answer that the caller got.
-    pub(crate) fn feed(&self, scene: &Scene<'_>, index: usize, answer: ProbeAnswer, rng: &mut impl Rng) {
+    pub(crate) fn feed(&self, scene: &Scene<'_>, index: usize, answer: ProbeAnswer) {
         if self.signals != Signals::Fed {
             return;
         }
@@ -76,7 +76,7 @@ impl PrequalSet {
         let latency = nanos_f64(answer.latency).max(failing);
         let mut pool = locked(&self.probes[scene.state.worker(scene.query.worker)]);
         self.adapt(&mut pool, scene);
-        self.add(&mut pool, scene, index, u64::from(answer.in_flight), latency, rng);
+        self.add(&mut pool, scene, index, answer.in_flight, latency);
     }
 
     // Inlined into a pick it takes 5 to 10 % longer: there are not registers enough for all of it.
@@ -105,17 +105,20 @@ impl PrequalSet {
     ) -> Option<usize> {
         self.adapt(pool, scene);
         if self.signals == Signals::InBand {
-            for index in self.draw(rng) {
-                if !scene.excludes(index) {
+            let all = scene.excludes_none();
+            let mut drawn = Drawn::new();
+            self.draw(rng, &mut drawn);
+            for index in drawn.iter().copied() {
+                if all || !scene.excludes(index) {
                     let (in_flight, latency) = Self::read(scene, index);
-                    self.add(pool, scene, index, in_flight, latency, rng);
+                    self.add(pool, scene, index, in_flight, latency);
                 }
             }
         }
         pool.expire(scene.query.now, self.max_age_nanos);
         let picked = if let Some(answer) = choose(pool, scene, observer) {
-            pool.use_up(answer, self.load_of_one(answer.index));
-            Some(answer.index)
+            pool.use_up(answer, self.load_of_one(answer.index()), || self.uses.one_more(rng));
+            Some(answer.index())
         } else {
             observer.fell_back(Fallback::FewAnswers);
             let drawn = random(&self.alias, scene, rng);
@@ -128,40 +131,31 @@ impl PrequalSet {
         picked
     }
 
-    fn draw(&self, rng: &mut impl Rng) -> SmallVec<[usize; MAX_DRAWS]> {
-        self.alias.draw_distinct(self.asked.draw(rng) as usize, rng)
+    fn draw(&self, rng: &mut impl Rng, drawn: &mut Drawn) {
+        self.alias.draw_distinct(self.asked.draw(rng) as usize, rng, drawn);
     }
 
     /// What the endpoint's own record answers: requests in flight, and the latency in nanoseconds.
-    fn read(scene: &Scene<'_>, index: usize) -> (u64, f64) {
+    fn read(scene: &Scene<'_>, index: usize) -> (u32, f64) {
         let state = &scene.slots[index].state;
-        let in_flight = state.in_flight();
+        let in_flight = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
         // One that has nothing in flight and of which nothing is known goes first: once, since then it has.
         let unknown = if in_flight == 0 { 0.0 } else { scene.state.rules().mean_latency.load() };
-        (in_flight, state.estimate_nanos(in_flight + 1, scene.query.now).unwrap_or(unknown))
+        let with_one_more = u64::from(in_flight) + 1;
+        (in_flight, state.estimate_nanos(with_one_more, scene.query.now).unwrap_or(unknown))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-    fn add(
-        &self,
-        pool: &mut ProbePool,
-        scene: &Scene<'_>,
-        index: usize,
-        in_flight: u64,
-        latency_nanos: f64,
-        rng: &mut impl Rng,
-    ) {
-        let load = in_flight as f64 * self.load_of_one(index);
-        pool.window.see(load, self.hot_quantile);
+    fn add(&self, pool: &mut ProbePool, scene: &Scene<'_>, index: usize, in_flight: u32, latency_nanos: f64) {
+        let load = f64::from(in_flight) * self.load_of_one(index);
         let entry = Entry {
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            uses: self.uses.draw(rng).max(1),
+            uses: self.uses.whole,
             load,
             latency_nanos,
             id: scene.slots[index].id,
             at: scene.query.now,
         };
-        pool.add(entry, self.capacity);
+        pool.add(entry);
     }
 
     fn load_of_one(&self, index: usize) -> f64 {
@@ -170,7 +164,8 @@ impl PrequalSet {
 
     fn adapt(&self, pool: &mut ProbePool, scene: &Scene<'_>) {
         let len = scene.slots.len();
-        pool.adapt(scene.balancer.generation(), |id| scene.balancer.find_within(id, scene.first, len));
+        let place = |id| scene.balancer.find_within(id, scene.first, len);
+        pool.adapt(scene.balancer.generation(), self.hot_quantile, self.capacity, place);
     }
 }
 
@@ -222,7 +217,11 @@ impl Rounded {
     }
 
     fn draw(self, rng: &mut impl Rng) -> u32 {
-        self.whole + u32::from(self.more > 0 && rng.next_u32() < self.more)
+        self.whole + u32::from(self.one_more(rng))
+    }
+
+    fn one_more(self, rng: &mut impl Rng) -> bool {
+        self.more > 0 && rng.next_u32() < self.more
     }
 }
 

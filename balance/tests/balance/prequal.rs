@@ -15,7 +15,7 @@ fn fed(backends: Vec<Backend>) -> Pool {
 }
 
 fn feed(pool: &mut Pool, index: usize, in_flight: u32, latency: Duration) {
-    pool.balancer.answer(0, index, ProbeAnswer { in_flight, latency }, pool.now, &mut pool.rng);
+    pool.balancer.answer(0, index, ProbeAnswer { in_flight, latency }, pool.now);
 }
 
 fn scores(pool: &mut Pool) -> Vec<Option<Score>> {
@@ -72,7 +72,7 @@ fn prequal_goes_by_what_it_is_fed() {
     let asked: Vec<_> = pool.balancer.to_probe(&mut pool.rng).collect();
     assert_eq!(asked.len(), 3);
     for (index, latency) in [(4, 9 * MS), (7, 2 * MS)] {
-        pool.balancer.answer(0, index, ProbeAnswer { in_flight: 1, latency }, pool.now, &mut pool.rng);
+        pool.balancer.answer(0, index, ProbeAnswer { in_flight: 1, latency }, pool.now);
     }
     let query = Query::at(pool.now, 0);
     assert_eq!(pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.index), Some(7));

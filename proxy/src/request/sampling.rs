@@ -128,7 +128,7 @@ pub(crate) fn ask(worker: &Arc<Worker>, pool: &Arc<Pool>) {
             Sampling::Reports(max_age) => {
                 let now = clock::now();
                 if let Some(sample) = reported(&pool.choice, index, *max_age, now) {
-                    balancer.answer(worker.index, index, sample, now, &mut rand::rng());
+                    balancer.answer(worker.index, index, sample, now);
                 }
             }
             Sampling::Probes(_) => match Arc::clone(&worker.probes).try_acquire_owned() {
@@ -179,7 +179,7 @@ async fn probe(worker: &Worker, pool: &Pool, index: usize, _room: OwnedSemaphore
             let sample = answer.report.as_ref().and_then(sample);
             match sample.filter(|_| began.elapsed() <= plan.timeout) {
                 Some(sample) => {
-                    pool.choice.balancer.answer(worker.index, index, sample, clock::now(), &mut rand::rng());
+                    pool.choice.balancer.answer(worker.index, index, sample, clock::now());
                     count(Probed::Answered);
                 }
                 None => count(if sample.is_some() { Probed::Late } else { Probed::Invalid }),

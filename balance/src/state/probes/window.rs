@@ -4,17 +4,19 @@
 const OBSERVED: usize = 128;
 /// Kinds of loads told apart: exact below 64, 16 to an octave above.
 const BINS: usize = 512;
+/// The bin of loads not seen yet: above all others.
+const UNSEEN: u16 = 512;
 
-/// The last loads seen, and a quantile of them kept up to date in a few steps for each.
+/// The last loads seen, and a quantile of them. Only how many lie below it is counted on the way: all are looked at when it moves.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     seen: [u16; OBSERVED],
     len: usize,
     next: usize,
-    counts: [u8; BINS],
-    /// The bin of the quantile, and how many loads lie in it or below.
-    bin: usize,
-    up_to_bin: usize,
+    /// The bin of the quantile, how many loads lie below it, and how many in it or below.
+    bin: u16,
+    below: usize,
+    up_to: usize,
     /// The lowest load of the next bin.
     pub(super) hot_from: f64,
     /// How many of the loads the quantile has in it or below, and of which quantile that is.
@@ -25,39 +27,44 @@ pub(crate) struct Window {
 impl Default for Window {
     fn default() -> Self {
         Self {
-            seen: [0; OBSERVED],
+            seen: [UNSEEN; OBSERVED],
             len: 0,
             next: 0,
-            counts: [0; BINS],
             bin: 0,
-            up_to_bin: 0,
+            below: 0,
+            up_to: 0,
             hot_from: 1.0,
             needed: 0,
-            quantile: f64::NAN,
+            quantile: 1.0,
         }
     }
 }
 
 impl Window {
-    pub(crate) fn see(&mut self, load: f64, quantile: f64) {
-        if self.len == OBSERVED {
-            let old = usize::from(self.seen[self.next]);
-            self.counts[old] -= 1;
-            self.up_to_bin -= usize::from(old <= self.bin);
-        } else {
-            self.len += 1;
-            self.quantile = f64::NAN;
-        }
-        let new = bin(load);
-        self.seen[self.next] = new;
-        self.next = (self.next + 1) % OBSERVED;
-        let new = usize::from(new);
-        self.counts[new] += 1;
-        self.up_to_bin += usize::from(new <= self.bin);
+    /// From now on it is this quantile.
+    pub(super) fn set_quantile(&mut self, quantile: f64) {
         if self.quantile != quantile {
-            self.need(quantile);
+            self.quantile = quantile;
+            if self.len > 0 {
+                self.need();
+                self.settle();
+            }
         }
-        self.settle();
+    }
+
+    pub(crate) fn see(&mut self, load: f64) {
+        let new = bin(load);
+        let old = std::mem::replace(&mut self.seen[self.next], new);
+        self.next = (self.next + 1) % OBSERVED;
+        self.below = self.below + usize::from(new < self.bin) - usize::from(old < self.bin);
+        self.up_to = self.up_to + usize::from(new <= self.bin) - usize::from(old <= self.bin);
+        if self.len < OBSERVED {
+            self.len += 1;
+            self.need();
+        }
+        if self.up_to < self.needed || self.below >= self.needed {
+            self.settle();
+        }
     }
 
     #[expect(
@@ -66,25 +73,26 @@ impl Window {
         clippy::cast_precision_loss,
         reason = "a part of 128"
     )]
-    fn need(&mut self, quantile: f64) {
-        self.needed = ((self.len as f64 * quantile).ceil() as usize).clamp(1, self.len);
-        self.quantile = quantile;
+    fn need(&mut self) {
+        self.needed = ((self.len as f64 * self.quantile).ceil() as usize).clamp(1, self.len);
     }
 
-    /// Moves the bin to the lowest that has the quantile in it or below.
+    /// Moves the bin to the lowest that has the quantile in it or below, by those that were seen. Apart, since few loads move it.
+    #[cold]
     fn settle(&mut self) {
-        let before = self.bin;
-        while self.up_to_bin < self.needed {
-            self.bin += 1;
-            self.up_to_bin += usize::from(self.counts[self.bin]);
+        let (mut bin, mut below, mut up_to) = (self.bin, self.below, self.up_to);
+        while up_to < self.needed {
+            bin = self.seen.iter().copied().filter(|seen| *seen > bin).min().unwrap_or(UNSEEN);
+            below = up_to;
+            up_to = self.seen.iter().filter(|seen| **seen <= bin).count();
         }
-        while self.bin > 0 && self.up_to_bin - usize::from(self.counts[self.bin]) >= self.needed {
-            self.up_to_bin -= usize::from(self.counts[self.bin]);
-            self.bin -= 1;
+        while below >= self.needed {
+            bin = self.seen.iter().copied().filter(|seen| *seen < bin).max().unwrap_or(0);
+            up_to = below;
+            below = self.seen.iter().filter(|seen| **seen < bin).count();
         }
-        if self.bin != before {
-            self.hot_from = lowest(self.bin + 1);
-        }
+        (self.bin, self.below, self.up_to) = (bin, below, up_to);
+        self.hot_from = lowest(bin + 1);
     }
 
     /// Whether a load is above the quantile.
@@ -94,9 +102,8 @@ impl Window {
 }
 
 /// The lowest load of a bin.
-#[expect(clippy::cast_precision_loss, reason = "below 512")]
-fn lowest(bin: usize) -> f64 {
-    if bin <= 64 { bin as f64 } else { 64.0 * ((bin - 64) as f64 / 16.0).exp2() }
+fn lowest(bin: u16) -> f64 {
+    if bin <= 64 { bin.into() } else { 64.0 * (f64::from(bin - 64) / 16.0).exp2() }
 }
 
 /// Monotone.
@@ -119,8 +126,9 @@ mod tests {
         #[test]
         fn the_quantile_is_that_of_the_last(loads in prop::collection::vec(0..100_u32, 1..400)) {
             let mut window = Window::default();
+            window.set_quantile(0.84);
             for load in &loads {
-                window.see(f64::from(*load), 0.84);
+                window.see(f64::from(*load));
             }
             let mut last: Vec<_> = loads.iter().rev().take(128).copied().collect();
             last.sort_unstable();
