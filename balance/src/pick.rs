@@ -130,6 +130,8 @@ pub struct Guard {
     worker: usize,
     /// Requests in flight to the endpoint when this one began, itself included.
     load: u32,
+    /// It counts in the pool's total.
+    counted: bool,
     /// This request is the one by which the endpoint is tried after an ejection.
     trial: bool,
     outcome: Option<Outcome>,
@@ -146,11 +148,12 @@ impl Guard {
         now: Time,
     ) -> Option<Self> {
         let load = match max_in_flight {
-            None => state.begin(worker),
-            Some(max) => state.begin_below(worker, max)?,
+            None => state.begin(),
+            Some(max) => state.begin_below(max)?,
         };
+        let counted = state.total_begin(worker);
         let tapped = state.tap_begin(worker, load, now);
-        Some(Self { state: Arc::clone(state), worker, load, trial, outcome: None, tapped })
+        Some(Self { state: Arc::clone(state), worker, load, counted, trial, outcome: None, tapped })
     }
 
     /// Says that the endpoint begins to answer now, with this status: a trial after an ejection is over, however long the answer takes.
@@ -177,6 +180,9 @@ impl Drop for Guard {
         if self.trial {
             self.state.trial_ended(verdict);
         }
-        self.state.end(self.worker);
+        if self.counted {
+            self.state.total_end(self.worker);
+        }
+        self.state.end();
     }
 }

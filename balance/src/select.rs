@@ -57,13 +57,12 @@ impl Scene<'_> {
         self.query.tried.is_empty() && !self.probation && self.query.max_in_flight.is_none()
     }
 
-    /// Requests in flight to these endpoints. Those of the pool where they are all of it; O(n) otherwise, since backends with
-    /// as many requests have as many in flight only if they are as fast.
+    /// Requests in flight to these endpoints. Those of the pool where they are all of it, and all are counted; O(n) otherwise, since
+    /// backends with as many requests have as many in flight only if they are as fast.
     fn in_flight(&self) -> u64 {
-        if self.balancer.sets.len() == 1 && self.balancer.absent.is_empty() {
-            return self.state.in_flight();
-        }
-        self.slots.iter().map(|slot| slot.state.in_flight()).sum()
+        let all = self.balancer.sets.len() == 1 && self.balancer.absent.is_empty();
+        let total = all.then(|| self.state.total()).flatten();
+        total.unwrap_or_else(|| self.slots.iter().map(|slot| slot.state.in_flight()).sum())
     }
 
     /// `index`, or the first after it that is not excluded.
@@ -144,6 +143,9 @@ impl Candidates {
                 Self::Keyed(Box::new(Keyed::by_client(parameters, members, alias())))
             }
             Algorithm::ConsistentHash(parameters) => {
+                if parameters.bounded_load.is_some() {
+                    state.start_total();
+                }
                 Self::Keyed(Box::new(Keyed::by_key(parameters, members, alias())))
             }
             Algorithm::Prequal(parameters) => {

@@ -7,10 +7,12 @@ mod load;
 mod probes;
 mod response_time;
 mod tap;
+mod total;
 mod trial;
 
 pub use endpoint::EndpointState;
 pub use estimate::LatencyEstimate;
+use total::Total;
 pub(crate) use {
     counters::Counters,
     endpoint::Seen,
@@ -56,8 +58,8 @@ pub(crate) type Probes = [Line<Mutex<ProbePool>>];
 /// What all endpoints of a pool share.
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
-    /// Requests in flight, by worker.
-    in_flight: Box<[Line<AtomicU64>]>,
+    /// Of requests in flight.
+    total: Total,
     /// Something happened that the next tick should look at soon.
     urgent: AtomicBool,
     pub(crate) tap: Tap,
@@ -98,7 +100,6 @@ impl PoolState {
             urgent_errors: AtomicU32::new(u32::MAX),
             metrics: ArcSwap::default(),
         };
-        let in_flight = (0..workers.max(1)).map(|_| Line(AtomicU64::new(0))).collect();
         Self {
             endpoints: Mutex::default(),
             probes: Mutex::default(),
@@ -106,7 +107,7 @@ impl PoolState {
             seed: rng.random(),
             shared: Arc::new(Shared {
                 rules,
-                in_flight,
+                total: Total::new(workers),
                 urgent: AtomicBool::new(false),
                 tap: Tap::new(AtomicBool::new(false)),
             }),
@@ -130,13 +131,25 @@ impl PoolState {
         locked(&self.probes).retain(|_, probes| Arc::strong_count(probes) > 1);
     }
 
-    /// Requests in flight to all endpoints of the pool.
+    /// Requests in flight to all endpoints of the pool that are known. O(n).
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        // A request may end on another worker than it began on, so a single number may have wrapped; the sum has not, but
-        // for requests that begin or end meanwhile.
-        let sum = self.shared.in_flight.iter().fold(0_u64, |sum, each| sum.wrapping_add(each.load(Relaxed)));
-        if sum > u64::MAX / 2 { 0 } else { sum }
+        locked(&self.endpoints).values().map(|endpoint| endpoint.in_flight()).sum()
+    }
+
+    /// Counts the requests in flight from now on, for [`Self::total`].
+    pub(crate) fn start_total(&self) {
+        self.shared.total.start(|| self.in_flight());
+    }
+
+    /// Looks whether requests are still in flight that began before they were counted. O(n) as long as there are any.
+    pub(crate) fn settle_total(&self) {
+        self.shared.total.settle(|| self.in_flight());
+    }
+
+    /// Requests in flight to all endpoints, those that are forgotten among them; `None` as long as not all are counted. O(workers).
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.shared.total.read()
     }
 
     /// Whether something happened that [`Tuner::tick`](crate::Tuner::tick) should look at soon: an endpoint failed often
@@ -155,7 +168,7 @@ impl PoolState {
     }
 
     pub(crate) fn workers(&self) -> usize {
-        self.shared.in_flight.len()
+        self.shared.total.workers()
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -164,7 +177,7 @@ impl PoolState {
 
     /// The probe pools of the set of endpoints called `set`; made if new.
     pub(crate) fn probes(&self, set: u64) -> Arc<Probes> {
-        let new = || self.shared.in_flight.iter().map(|_| Line(Mutex::default())).collect();
+        let new = || (0..self.workers()).map(|_| Line(Mutex::default())).collect();
         Arc::clone(locked(&self.probes).entry(set).or_insert_with(new))
     }
 
@@ -176,7 +189,7 @@ impl PoolState {
             // Small enough that no product of a tick overflows, and that it never wraps within the life of a process.
             let mut start = || AtomicU64::new(u64::from(rng.random::<u32>()));
             let turn = || Line(Turn { backend: start(), endpoint: start() });
-            Arc::new(Turns(std::iter::repeat_with(turn).take(self.shared.in_flight.len()).collect()))
+            Arc::new(Turns(std::iter::repeat_with(turn).take(self.workers()).collect()))
         };
         Arc::clone(locked(&self.turns).entry(algorithm).or_insert_with(new))
     }
@@ -193,7 +206,7 @@ impl PoolState {
     }
 
     pub(crate) fn worker(&self, worker: usize) -> usize {
-        place(worker, self.shared.in_flight.len())
+        place(worker, self.workers())
     }
 }
 
@@ -216,18 +229,6 @@ impl Turn {
 }
 
 impl Shared {
-    fn in_flight(&self, worker: usize) -> &AtomicU64 {
-        &self.in_flight[place(worker, self.in_flight.len())]
-    }
-
-    pub(crate) fn begin(&self, worker: usize) {
-        self.in_flight(worker).fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn end(&self, worker: usize) {
-        self.in_flight(worker).fetch_sub(1, Relaxed);
-    }
-
     pub(crate) fn set_urgent(&self) {
         self.urgent.store(true, Relaxed);
     }
@@ -235,7 +236,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("workers", &self.in_flight.len()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("workers", &self.total.workers()).finish_non_exhaustive()
     }
 }
 

@@ -145,21 +145,30 @@ impl EndpointState {
 
     /// Begins a request; how many are in flight with it.
     #[inline]
-    pub(crate) fn begin(&self, worker: usize) -> u32 {
-        self.shared.begin(worker);
+    pub(crate) fn begin(&self) -> u32 {
         u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)
     }
 
     /// The same, unless `max` are in flight already.
-    pub(crate) fn begin_below(&self, worker: usize, max: u32) -> Option<u32> {
-        let load = self.counters.begin_below(max.into())?;
-        self.shared.begin(worker);
-        Some(u32::try_from(load).unwrap_or(u32::MAX))
+    pub(crate) fn begin_below(&self, max: u32) -> Option<u32> {
+        Some(u32::try_from(self.counters.begin_below(max.into())?).unwrap_or(u32::MAX))
     }
 
-    pub(crate) fn end(&self, worker: usize) {
+    #[inline]
+    pub(crate) fn end(&self) {
         self.counters.end();
-        self.shared.end(worker);
+    }
+
+    /// Counts a request that begins among those of the pool, if they are counted. Whether it was.
+    #[inline]
+    pub(crate) fn total_begin(&self, worker: usize) -> bool {
+        self.shared.total.begin(worker)
+    }
+
+    /// Takes off one that was counted.
+    #[inline]
+    pub(crate) fn total_end(&self, worker: usize) {
+        self.shared.total.end(worker);
     }
 
     /// Writes a request down, if anyone listens.

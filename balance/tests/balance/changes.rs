@@ -141,6 +141,37 @@ fn zipf(number: u64) -> u64 {
 }
 
 #[test]
+fn what_began_before_the_load_was_bounded_counts_as_long_as_it_lasts() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(4));
+    let before = pool.guards(40);
+    let bounded_load = Some(1.25);
+    let parameters =
+        ConsistentHash { table: Table::default(), function: HashFunction::XxHash64, bounded_load };
+    pool.set(PoolSpec::new(Algorithm::ConsistentHash(parameters), equal(4)));
+    // So many of the same key go to their endpoint, which has ten already, until it has a quarter more than the mean.
+    let fills = |pool: &mut Pool, has: &mut Vec<Guard>| {
+        let mut first = None;
+        loop {
+            let query = Query { key: Some(Key::Bytes(b"key")), ..Query::at(pool.now, 0) };
+            let pick = pool.balancer.pick(&query, &mut pool.rng).unwrap();
+            if *first.get_or_insert(pick.index) != pick.index {
+                return has.len();
+            }
+            has.push(pick.guard);
+        }
+    };
+    let mut after = Vec::new();
+    // 15 of 45, a quarter more than their mean rounded up. Without those from before it would be one.
+    assert_eq!(fills(&mut pool, &mut after), 5);
+    drop(before);
+    for _ in 0..2 {
+        after.clear();
+        assert_eq!(fills(&mut pool, &mut after), 1);
+        pool.tick(MS);
+    }
+}
+
+#[test]
 fn bounded_load_is_bounded() {
     for table in [Table::default(), Table::Maglev { size: 65537 }, Table::Rendezvous] {
         for count in [10_u64, 100] {
