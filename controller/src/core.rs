@@ -1,9 +1,11 @@
 //! The controller's only mutable state, and the one step that turns what happened into what is to be done. No I/O, no clock:
 //! [`Core::step`] is told the time and returns versions to publish, effects to carry out, and when it wants to be called again.
 
+mod effects;
 mod locality;
 mod pools;
-mod report;
+mod services;
+mod statuses;
 mod versions;
 mod view;
 
@@ -26,8 +28,8 @@ use crate::{
     published::{ProxyEvent, Published},
     write::Verdict,
 };
+use effects::Issued;
 use pools::PoolState;
-use report::Issued;
 use versions::{ClassState, Leaving};
 
 /// A moment, by both clocks.

@@ -1,198 +1,29 @@
-//! What the leader does to the world: Services, aliases, the default class, and the statuses.
+//! What the status of each pool says, and when it is written.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use evenkeel_api::{
-    channel::EndpointReport,
-    channel::PoolText,
-    object::{
-        Address, AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ProxyCounts, ServiceType, reason,
-    },
+    channel::{EndpointReport, PoolText},
+    object::{AlgorithmStatus, BalancerPoolStatus, EndpointCounts, ProxyCounts, reason},
 };
 
 use super::{Core, Now, Role, pools::PoolState};
 use crate::{
     compile::Mode,
     effect::Effect,
-    event::{ObjectName, Service},
+    event::ObjectName,
     fleet::{Member, PATIENCE},
-    index::Changes,
-    problem::{Problem, Subject},
-    services,
     status::{self, Facts, Programmed},
 };
 
-/// The class that pools belong to if they name none.
-const DEFAULT_CLASS: &str = "default";
 /// How often counts alone are written.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// Effects given out, so that none is given out twice while the writer is at it.
-#[derive(Debug, Default)]
-pub(super) struct Issued {
-    services: BTreeMap<ObjectName, Effect>,
-    default_class: bool,
-    counts_due: Option<Instant>,
-}
-
-impl Issued {
-    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        self.counts_due.filter(|due| *due > now)
-    }
-
-    /// Keeps an effect on a Service if it was not given out before.
-    fn service(&mut self, name: &ObjectName, effect: Effect, effects: &mut Vec<Effect>) {
-        if self.services.get(name) != Some(&effect) {
-            self.services.insert(name.clone(), effect.clone());
-            effects.push(effect);
-        }
-    }
-}
-
 impl Core {
-    /// What is to be done after a step. `told` says that something happened on which a status may depend.
-    pub(super) fn effects(&mut self, changes: &Changes, told: bool, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for name in &changes.services {
-            self.issued.services.remove(name);
-        }
-        if let Mode::Kubernetes { namespace, .. } = self.mode.clone() {
-            let absent = self.index.class(DEFAULT_CLASS).is_none();
-            if absent && !self.issued.default_class {
-                effects.push(Effect::DefaultClass);
-            }
-            self.issued.default_class = absent;
-            self.services(&namespace, &mut effects);
-            self.sweep(&mut effects);
-        }
-        let due = self.issued.counts_due.is_some_and(|due| due <= now.instant);
-        if told || due || !effects.is_empty() || self.wakes_statuses(now.instant) {
-            self.statuses(now, &mut effects);
-        }
-        effects
-    }
-
-    /// Time alone has changed what a status says: a proxy has been silent for too long, or a new leader has waited enough.
-    fn wakes_statuses(&self, now: Instant) -> bool {
-        let just = |time: Instant| {
-            let since = now.duration_since(time);
-            since >= PATIENCE && since < 2 * PATIENCE
-        };
-        let quiet = self.fleet.members().any(|member| just(member.heard) || !member.answered);
-        quiet || matches!(self.role, Role::Leader { since, .. } if just(since))
-    }
-
-    /// What the pools' Services lack. A pool's status says that it waits for that.
-    fn services(&mut self, namespace: &str, effects: &mut Vec<Effect>) {
-        let work: Vec<_> =
-            self.pools.iter().map(|(pool, state)| self.service_work(pool, state, namespace)).collect();
-        for (state, work) in self.pools.values_mut().zip(work) {
-            state.service_pending = !work.is_empty();
-            for (name, effect) in work {
-                self.issued.service(&name, effect, effects);
-            }
-        }
-    }
-
-    /// What has to be done to the Services of a pool. Those of others are not touched.
-    fn service_work(
-        &self,
-        pool: &ObjectName,
-        state: &PoolState,
-        namespace: &str,
-    ) -> Vec<(ObjectName, Effect)> {
-        let Some(good) = &state.good else { return Vec::new() };
-        let published = self.published_ports(pool, state);
-        let bound = self.bound_ports(state);
-        let ports: BTreeMap<_, _> = bound
-            .into_iter()
-            .filter(|(name, (port, everywhere))| *everywhere || published.get(name) == Some(port))
-            .map(|(name, (port, _))| (name, port))
-            .collect();
-        if ports.is_empty() {
-            return Vec::new();
-        }
-        let mut work = Vec::new();
-        let foreign = |service: &Service| services::made_for(service) != Some(&state.uid);
-        let desired = services::desired(pool, &state.uid, &good.spec, namespace, &ports);
-        let name = desired.name.clone();
-        let right = |service: &Service| foreign(service) || services::is_as_desired(service, &desired);
-        if !self.index.services().get(&name).is_some_and(right) {
-            work.push((name.clone(), Effect::Service(Box::new(desired))));
-        }
-        let alias = services::alias_name(pool);
-        let target = self.dns_name(&name);
-        let right = |service: &Service| foreign(service) || service.external_name.as_ref() == Some(&target);
-        if !self.index.services().get(&alias).is_some_and(right) {
-            let effect = services::alias(pool, &state.uid, &good.spec.proxy_class, target.clone());
-            work.push((alias, effect));
-        }
-        work
-    }
-
-    /// Ports of the pool's Service as it is; none while it leads to the proxies of another class.
-    fn published_ports(&self, pool: &ObjectName, state: &PoolState) -> BTreeMap<String, u16> {
-        let Some(service) = self.pool_service(pool) else { return BTreeMap::new() };
-        if services::made_for(service) != Some(&state.uid) || services::class_of(service) != state.class() {
-            return BTreeMap::new();
-        }
-        service.ports.iter().filter_map(|port| Some((port.name.clone(), port.target_port?))).collect()
-    }
-
-    fn pool_service(&self, pool: &ObjectName) -> Option<&Service> {
-        let Mode::Kubernetes { namespace, .. } = &self.mode else { return None };
-        self.index.services().get(&ObjectName::new(&**namespace, services::service_name(pool)))
-    }
-
-    /// Ports of the pool's listeners, and whether every live proxy (and at least one) has bound them.
-    fn bound_ports(&self, state: &PoolState) -> BTreeMap<String, (u16, bool)> {
-        let (Some(good), Some(document)) = (&state.good, &state.document) else { return BTreeMap::new() };
-        let class = &good.spec.proxy_class;
-        let mut live = self.fleet.live(class).peekable();
-        let bound = live.peek().is_some() && live.all(|member| member.uses(&state.uid, document.generation));
-        let wanted = good.spec.listeners.iter().filter_map(|listener| {
-            let port = document.listeners.get(&listener.name)?.port;
-            Some((listener.name.clone(), (port, bound)))
-        });
-        wanted.collect()
-    }
-
-    fn dns_name(&self, service: &ObjectName) -> String {
-        let domain = match &self.mode {
-            Mode::Kubernetes { cluster_domain, .. } => cluster_domain.as_str(),
-            Mode::Files(_) => "local",
-        };
-        format!("{}.{}.svc.{domain}", service.name, service.namespace)
-    }
-
-    /// Deletes what was made for pools that are gone, or for whom it has another name or place now.
-    fn sweep(&mut self, effects: &mut Vec<Effect>) {
-        let Mode::Kubernetes { namespace, .. } = &self.mode else { return };
-        let wanted = |pool: &ObjectName, name: &ObjectName| {
-            *name == services::alias_name(pool)
-                || *name == ObjectName::new(&**namespace, services::service_name(pool))
-        };
-        let by_uid: BTreeMap<&str, (&ObjectName, bool)> = self
-            .pools
-            .iter()
-            .map(|(name, state)| {
-                (state.uid.as_str(), (name, state.good.is_some() || state.document.is_some()))
-            })
-            .collect();
-        for (name, service) in self.index.services() {
-            let Some(uid) = services::made_for(service) else { continue };
-            let keep = by_uid.get(uid).is_some_and(|(pool, serves)| *serves && wanted(pool, name));
-            if !keep {
-                let effect = Effect::DeleteService { name: name.clone(), uid: service.uid.clone() };
-                self.issued.service(name, effect, effects);
-            }
-        }
-    }
-
-    fn statuses(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn statuses(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.issued.counts_due = None;
         self.count_endpoints(now.instant);
         let new: Vec<_> = self.pools.iter().map(|(name, state)| self.status_of(name, state, now)).collect();
@@ -244,21 +75,14 @@ impl Core {
         })
     }
 
-    /// What keeps the pool's Services from being as they should be.
-    fn service_problems(&self, pool: &ObjectName, state: &PoolState) -> Vec<Problem> {
-        let Mode::Kubernetes { namespace, .. } = &self.mode else { return Vec::new() };
-        let names = [ObjectName::new(&**namespace, services::service_name(pool)), services::alias_name(pool)];
-        let problem = |name: &ObjectName| {
-            let observed = self.index.services().get(name);
-            if observed.is_some_and(|service| services::made_for(service) != Some(&state.uid)) {
-                let message = format!("Service {name} exists and is not ours: delete or rename it");
-                return Some(Problem::new(Subject::Programmed, reason::SERVICE_CONFLICT, message));
-            }
-            let refusal = self.refused.get(name)?;
-            let message = format!("the API server refuses Service {name}: {refusal}");
-            Some(Problem::new(Subject::Programmed, reason::SERVICE_REFUSED, message))
+    /// Time alone has changed what a status says: a proxy has been silent for too long, or a new leader has waited enough.
+    pub(super) fn wakes_statuses(&self, now: Instant) -> bool {
+        let just = |time: Instant| {
+            let since = now.duration_since(time);
+            since >= PATIENCE && since < 2 * PATIENCE
         };
-        names.iter().filter_map(problem).collect()
+        let quiet = self.fleet.members().any(|member| just(member.heard) || !member.answered);
+        quiet || matches!(self.role, Role::Leader { since, .. } if just(since))
     }
 
     fn programmed(&self, name: &ObjectName, state: &PoolState, now: Instant) -> Programmed {
@@ -390,20 +214,6 @@ impl Core {
         let reports = speaking.filter_map(|member| member.report.as_ref()?.pools.get(&state.uid));
         let old = state.status.as_ref().and_then(|status| status.algorithm.as_ref());
         status::algorithm(reports, old, now.time)
-    }
-
-    fn address(&self, pool: &ObjectName, state: &PoolState) -> (Option<Address>, bool) {
-        let Mode::Kubernetes { namespace, .. } = &self.mode else { return (None, false) };
-        let ours = self.pool_service(pool).filter(|service| services::made_for(service) == Some(&state.uid));
-        let balanced = state.good.as_ref().is_some_and(|g| g.spec.service.type_ == ServiceType::LoadBalancer);
-        let Some(service) = ours else { return (None, balanced) };
-        let name = ObjectName::new(&**namespace, services::service_name(pool));
-        let address = Address {
-            service: self.dns_name(&name),
-            alias: self.dns_name(&services::alias_name(pool)),
-            external: service.ingress.clone(),
-        };
-        (Some(address), balanced && service.ingress.is_empty())
     }
 }
 
