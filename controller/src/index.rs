@@ -281,13 +281,9 @@ impl Index {
         spec.is_some_and(|spec| spec.as_ref().map_or(true, |spec| spec.slow_start.is_some()))
     }
 
+    /// Looks at all pools: what serves may be an earlier version than is known here, and zones hardly ever change their region.
     fn regions_changed(&mut self) {
-        let goes_by_them =
-            |spec: &BalancerPoolSpec| spec.locality.as_ref().is_some_and(|of| of.region.is_some());
-        // The last good version of one that cannot be read may.
-        let depends = |pool: &Pool| pool.spec.as_ref().map_or(true, goes_by_them);
-        let pools = self.pools.iter().filter(|(_, pool)| depends(pool)).map(|(name, _)| name.clone());
-        self.changes.endpoints.extend(pools);
+        self.changes.endpoints.extend(self.pools.keys().cloned());
     }
 
     fn class_changed(&mut self, class: &str) {
