@@ -84,6 +84,7 @@ fn regions_are_told_of_the_zones_of_a_pool_that_goes_by_them() {
 
     // A version that is refused does not go by regions; the one that serves does.
     world.pool("a", 2, &SPEC.replacen('{', r#"{"proxyClass": "none","#, 1));
+    world.settle();
     node(&mut world, "n4", Some(("z2", "eu")));
     world.check("a", &["Accepted=False,ProxyClassNotFound"]);
     assert_eq!(world.document("a")["zoneRegions"], json!({"z1": "eu", "z2": "eu"}));
