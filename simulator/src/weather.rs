@@ -153,9 +153,9 @@ impl<'a> Weather<'a> {
             Kind::Workers { count, queue } => {
                 Discipline::Workers { count, queue: queue.unwrap_or(usize::MAX) }
             }
-            Kind::Sharing { cores, contended, .. } => {
+            Kind::Sharing { cores, .. } => {
                 let spare = self.machines[index].spare;
-                let contended = if spare > 0.0 { 1.0 } else { contended };
+                let contended = if spare > 0.0 { 1.0 } else { self.case.contended };
                 Discipline::Sharing { cores: cores * (1.0 + spare), contended }
             }
         }
@@ -297,8 +297,9 @@ base:
   rate: 100
   deadline: 1s
   service: {{constant: {{mean: 1ms}}}}
+  contended: 0.9
   endpoints:
-  - {{count: 3, server: {{sharing: {{cores: 4, spare: {{from: 0, to: 1}}, contended: 0.9}}}}}}
+  - {{count: 3, server: {{sharing: {{cores: 4, spare: {{from: 0, to: 1}}}}}}}}
   changes: {changes}
 "
         );
@@ -335,6 +336,17 @@ base:
     fn flapping_ends_with_its_change() {
         let flap = "[{at: 1s, until: 4s, flap: 1s, endpoints: [0], effect: {slow: {times: 2}}}]";
         check(flap, 9 * S, &[(S, 0.5), (2 * S, 1.0), (3 * S, 0.5), (4 * S, 1.0)]);
+    }
+
+    #[test]
+    fn who_has_no_spare_capacity_after_a_swap_is_contended() {
+        let case = case("[]");
+        let mut weather = Weather::new(&case, 1);
+        while weather.machines[0].spare == 0.0 {
+            weather.meet(Moment::Swap, S);
+        }
+        let without = weather.machines.iter().position(|machine| machine.spare == 0.0).unwrap();
+        assert_eq!(weather.discipline(without), Discipline::Sharing { cores: 4.0, contended: 0.9 });
     }
 
     #[test]

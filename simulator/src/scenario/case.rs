@@ -41,6 +41,9 @@ pub struct Case {
     /// Time after which a request fails, and its server is told.
     #[serde(default)]
     pub deadline: Option<Span>,
+    /// What is left of the cores of a server that shares them, while it has no spare ones and more requests than cores.
+    #[serde(default = "one")]
+    pub contended: f64,
     /// Every so often, two endpoints at random swap their spare capacity.
     #[serde(default)]
     pub swap_spare: Option<Span>,
@@ -101,10 +104,6 @@ pub enum Kind {
         cores: f64,
         /// More of them that may be used, as a multiple; evenly spread over the group.
         spare: Range,
-        /// What is left of the cores while there are no spare ones and more requests than cores. A machine's own: it does not move
-        /// with spare capacity that is swapped.
-        #[serde(default = "one")]
-        contended: f64,
     },
     /// So many requests at once, the others wait in their order.
     Workers {
@@ -250,6 +249,7 @@ impl Case {
             (self.measure.0 > 0, "measure", "be above 0s"),
             (self.window.0 > 0, "window", "be above 0s"),
             (self.tick.0 >= 1_000_000, "tick", "be at least 1ms"),
+            (self.contended > 0.0 && self.contended <= 1.0, "contended", "be above 0 and at most 1"),
             (self.swap_spare.is_none_or(|span| span.0 > 0), "swapSpare", "be above 0s"),
             (self.weights.is_none_or(|weights| weights.every.0 > 0), "weights.every", "be above 0s"),
             (self.probe_cost >= 0.0 && self.probe_cost.is_finite(), "probeCost", "not be negative"),

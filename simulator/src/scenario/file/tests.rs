@@ -40,6 +40,7 @@ fn complaints_name_the_field() {
     check("matrix: [{a: {service: {constant: {mean: 1}}}}]", false, Err("base.service"));
     check("matrix: [{a: {endpoints: [{count: 1, server: {sharing: {cores: 1}}}]}}]", false, Err("spare"));
     check("matrix: [{a: {rate: -1}}]", false, Err("rate must be above 0"));
+    check("matrix: [{a: {contended: 2}}]", false, Err("contended must be above 0 and at most 1"));
     check("matrix: [{a: {loads: 1}}]", false, Err("loads"));
     check(
         "matrix: [{a: {changes: [{at: 1s, endpoints: [2], effect: {slow: {times: 2}}}]}}]",
