@@ -107,38 +107,49 @@ impl Drop for Reader {
 }
 
 /// What all readers share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pages {
     runtime: Handle,
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 impl Pages {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, room: Semaphore::new(limits::PAGES_AT_ONCE) }
+        Self { runtime, room: Arc::new(Semaphore::new(limits::PAGES_AT_ONCE)) }
+    }
+}
+
+/// What the readers of a pool share: room of their own, so that one whose endpoints hang does not keep others from theirs.
+#[derive(Debug)]
+pub(crate) struct PoolPages {
+    all: Pages,
+    room: Semaphore,
+    metrics: Arc<PoolMetrics>,
+}
+
+impl PoolPages {
+    pub(crate) fn new(all: &Pages, metrics: &Arc<PoolMetrics>) -> Self {
+        let room = Semaphore::new(limits::PAGES_OF_POOL_AT_ONCE);
+        Self { all: all.clone(), room, metrics: Arc::clone(metrics) }
     }
 
     /// Starts to read an endpoint's page, the first time at once.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        plan: Plan,
-        usage: &Arc<LastUsage>,
-        metrics: &Arc<PoolMetrics>,
-    ) -> Reader {
-        let (pages, usage, metrics) = (Arc::clone(self), Arc::clone(usage), Arc::clone(metrics));
+    pub(crate) fn start(self: &Arc<Self>, plan: Plan, usage: &Arc<LastUsage>) -> Reader {
+        let (pages, usage) = (Arc::clone(self), Arc::clone(usage));
         let of = plan.clone();
-        let task = self.runtime.spawn(async move { pages.run(&of, &usage, &metrics).await });
+        let task = self.all.runtime.spawn(async move { pages.run(&of, &usage).await });
         Reader { plan, task: task.abort_handle() }
     }
 
-    async fn run(&self, plan: &Plan, usage: &LastUsage, metrics: &PoolMetrics) {
+    async fn run(&self, plan: &Plan, usage: &LastUsage) {
         let mut cpu = Counter::default();
         // After the first page a random part of the interval, so that proxies and endpoints do not march in step.
         let mut pause = plan.interval.mul_f64(rand::rng().random_range(0.0..1.0));
         loop {
             let text = {
-                // Never closed; if it were, pages would only be less bounded.
-                let _room = self.room.acquire().await.ok();
+                // Never closed; if they were, pages would only be less bounded.
+                let _room_of_pool = self.room.acquire().await.ok();
+                let _room = self.all.room.acquire().await.ok();
                 fetch::page(plan).await
             };
             let found = text.and_then(|text| Ok(taken(&text, plan, &mut cpu, Instant::now())?));
@@ -152,7 +163,7 @@ impl Pages {
                     error.reading()
                 }
             };
-            metrics.usage_pages.add(reading as usize);
+            self.metrics.usage_pages.add(reading as usize);
             time::sleep(pause).await;
             pause = plan.interval.mul_f64(rand::rng().random_range(0.9..1.1));
         }
@@ -259,6 +270,31 @@ mod tests {
             let near = |rate: f64| expect.is_some_and(|expect: f64| (rate - expect).abs() < 1e-9);
             assert!(!was_reset && rate.map_or(expect.is_none(), near), "{milliseconds} ms: {rate:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_pool_whose_endpoints_hang_leaves_room_to_others() {
+        let listens = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (hangs, answers) = (listens().await, listens().await);
+        let pages = Pages::new(Handle::current());
+        let pool = || Arc::new(PoolPages::new(&pages, &Arc::new(PoolMetrics::new())));
+        let plan = |of: &tokio::net::TcpListener| Plan {
+            address: of.local_addr().unwrap(),
+            timeout: Duration::from_secs(60),
+            ..plan(&[AdaptiveSignal::Memory])
+        };
+        let (stuck, usage) = (pool(), Arc::default());
+        let _readers: Vec<_> =
+            (0..2 * limits::PAGES_AT_ONCE).map(|_| stuck.start(plan(&hangs), &usage)).collect();
+        // So many are under way, and no more come.
+        let mut asked = Vec::new();
+        while asked.len() < limits::PAGES_OF_POOL_AT_ONCE {
+            asked.push(hangs.accept().await.unwrap());
+        }
+        let _reader = pool().start(plan(&answers), &usage);
+        let ours = time::timeout(Duration::from_secs(30), answers.accept()).await;
+        assert!(ours.is_ok(), "the other pool's page is asked for");
+        assert!(futures::future::poll_immediate(hangs.accept()).await.is_none(), "more than its room");
     }
 
     #[test]

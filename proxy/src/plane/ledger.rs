@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Ledger {
     shared: Arc<Shared>,
     checks: Arc<Checks>,
-    pages: Arc<Pages>,
+    pages: Pages,
     workers: Vec<Arc<Worker>>,
     address: IpAddr,
     shared_port: SharedPort,
@@ -53,7 +53,7 @@ impl Ledger {
         shared_port: SharedPort,
     ) -> io::Result<Self> {
         let (pools, doors) = (BTreeMap::new(), BTreeMap::new());
-        let pages = Arc::new(Pages::new(checks.runtime.clone()));
+        let pages = Pages::new(checks.runtime.clone());
         let mut ledger =
             Self { shared, checks, pages, workers, address, shared_port, pools, doors, closed: false };
         if let SharedPort::Always(port) = shared_port {
@@ -198,12 +198,13 @@ impl Ledger {
         self.pools.retain(|uid, _| documents.contains_key(uid));
         let mut changed = BTreeSet::new();
         for (uid, document) in documents {
-            let shared = Owner { workers: self.workers.len(), name: self.shared.name.clone() };
+            let owner =
+                Owner { workers: self.workers.len(), name: self.shared.name.clone(), pages: &self.pages };
             let pool = self
                 .pools
                 .entry(uid.clone())
-                .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), &shared));
-            if pool.update(Arc::clone(document), origin, &self.checks, &self.pages) {
+                .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), &owner));
+            if pool.update(Arc::clone(document), origin, &self.checks) {
                 changed.insert(uid.clone());
             }
         }

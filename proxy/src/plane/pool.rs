@@ -29,7 +29,7 @@ use crate::{
         affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
     },
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
-    usage::{self, Pages},
+    usage::{self, Pages, PoolPages},
 };
 
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(super) struct PoolEntry {
     tuner: Tuner,
     tuned: Arc<Mutex<TunerReport>>,
     metrics: Arc<PoolMetrics>,
+    pages: Arc<PoolPages>,
     endpoints: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
@@ -55,17 +56,19 @@ pub(super) struct PoolEntry {
 }
 
 /// Whose pool it is.
-pub(super) struct Owner {
+pub(super) struct Owner<'a> {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
+    pub(super) pages: &'a Pages,
 }
 
 impl PoolEntry {
     /// A pool that is new to this proxy, without endpoints yet.
-    pub(super) fn new(uid: PoolUid, document: Arc<PoolDocument>, owner: &Owner) -> Self {
+    pub(super) fn new(uid: PoolUid, document: Arc<PoolDocument>, owner: &Owner<'_>) -> Self {
         let state = Arc::new(PoolState::new(owner.workers, &mut rand::rng()));
         let empty = PoolSpec::new(Algorithm::RoundRobin, Vec::new());
         let tuner = Tuner::new(empty, Arc::clone(&state), clock::now());
+        let metrics = Arc::new(PoolMetrics::new());
         Self {
             uid,
             proxy: owner.name.clone(),
@@ -73,7 +76,8 @@ impl PoolEntry {
             state,
             tuned: Arc::new(Mutex::new(tuner.report())),
             tuner,
-            metrics: Arc::new(PoolMetrics::new()),
+            pages: Arc::new(PoolPages::new(owner.pages, &metrics)),
+            metrics,
             endpoints: HashMap::new(),
             reported: Arc::default(),
             affinity: None,
@@ -100,7 +104,6 @@ impl PoolEntry {
         document: Arc<PoolDocument>,
         origin: Origin,
         checks: &Arc<Checks>,
-        pages: &Arc<Pages>,
     ) -> bool {
         let vouched =
             origin == Origin::Controller && self.endpoints.values().any(EndpointEntry::is_unverified);
@@ -136,7 +139,7 @@ impl PoolEntry {
             };
             entry.update(subject, plan, origin, checks);
             let usage = usage::Plan::new(&document.algorithm, endpoint.address);
-            entry.read_usage(usage, pages, &self.metrics);
+            entry.read_usage(usage, &self.pages);
             self.endpoints.insert(id, entry);
         }
         self.document = document;

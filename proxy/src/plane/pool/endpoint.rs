@@ -6,9 +6,9 @@ use evenkeel_balance::Time;
 
 use crate::{
     health::{Checker, Checks, EndpointHealth, Plan, Subject},
-    metrics::{EndpointMetrics, PoolMetrics},
+    metrics::EndpointMetrics,
     plane::Origin,
-    usage::{self, LastUsage, Pages},
+    usage::{self, LastUsage, PoolPages},
 };
 
 #[derive(Debug)]
@@ -47,17 +47,12 @@ impl EndpointEntry {
     }
 
     /// Has its page read by `plan`.
-    pub(super) fn read_usage(
-        &mut self,
-        plan: Option<usage::Plan>,
-        pages: &Arc<Pages>,
-        metrics: &Arc<PoolMetrics>,
-    ) {
+    pub(super) fn read_usage(&mut self, plan: Option<usage::Plan>, pages: &Arc<PoolPages>) {
         let same = self.reader.take().filter(|reader| plan.as_ref().is_some_and(|plan| reader.is_by(plan)));
         if same.is_none() {
             // What another page showed may have been of another kind.
             self.usage = Arc::default();
         }
-        self.reader = same.or_else(|| plan.map(|plan| pages.start(plan, &self.usage, metrics)));
+        self.reader = same.or_else(|| plan.map(|plan| pages.start(plan, &self.usage)));
     }
 }
