@@ -301,6 +301,7 @@ impl Balancer {
         }
     }
 
+    // Apart, or most picks, which have one set, take 5 % longer.
     #[inline(never)]
     fn set_of_many(
         &self,

@@ -42,6 +42,8 @@ use crate::{
 #[derive(Debug)]
 pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
+    /// Those that are forgotten, with requests still in flight.
+    left: Mutex<Vec<Arc<EndpointState>>>,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
     turns: Mutex<HashMap<&'static str, Arc<Turns>>>,
     /// Of where turns start.
@@ -102,6 +104,7 @@ impl PoolState {
         };
         Self {
             endpoints: Mutex::default(),
+            left: Mutex::default(),
             probes: Mutex::default(),
             turns: Mutex::default(),
             seed: rng.random(),
@@ -127,14 +130,17 @@ impl PoolState {
 
     /// Forgets the endpoints that are not in `known`. Requests still in flight to them end as they would have.
     pub fn retain(&self, known: &HashSet<EndpointId>) {
-        locked(&self.endpoints).retain(|id, _| known.contains(id));
+        let mut left = locked(&self.left);
+        left.extend(locked(&self.endpoints).extract_if(|id, _| !known.contains(id)).map(|(_, state)| state));
+        left.retain(|state| state.in_flight() > 0);
         locked(&self.probes).retain(|_, probes| Arc::strong_count(probes) > 1);
     }
 
-    /// Requests in flight to all endpoints of the pool that are known. O(n).
+    /// Requests in flight to all endpoints of the pool, those that are forgotten among them. O(n).
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        locked(&self.endpoints).values().map(|endpoint| endpoint.in_flight()).sum()
+        let known: u64 = locked(&self.endpoints).values().map(|state| state.in_flight()).sum();
+        known + locked(&self.left).iter().map(|state| state.in_flight()).sum::<u64>()
     }
 
     /// Counts the requests in flight from now on, for [`Self::total`].
@@ -142,12 +148,13 @@ impl PoolState {
         self.shared.total.start(|| self.in_flight());
     }
 
-    /// Looks whether requests are still in flight that began before they were counted. O(n) as long as there are any.
-    pub(crate) fn settle_total(&self) {
+    /// Looks whether requests have ended that began before bounded load had them counted: until then it adds up the endpoints' for
+    /// each pick. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
+    pub fn settle(&self) {
         self.shared.total.settle(|| self.in_flight());
     }
 
-    /// Requests in flight to all endpoints, those that are forgotten among them; `None` as long as not all are counted. O(workers).
+    /// The same as [`Self::in_flight`], in O(workers); `None` as long as not all are counted.
     pub(crate) fn total(&self) -> Option<u64> {
         self.shared.total.read()
     }

@@ -141,7 +141,7 @@ impl Tuner {
     /// 1 s, and soon after [`PoolState::is_urgent`] says so. O(n); `rng` spreads the times of ejections.
     pub fn tick(&mut self, now: Time, rng: &mut impl Rng) -> Option<Balancer> {
         self.state.clear_urgent();
-        self.state.settle_total();
+        self.state.settle();
         self.update_mean();
         self.tick_ejections(now, rng);
         self.tick_load(now);

@@ -80,7 +80,7 @@ pub(crate) const PROBE: Duration = Duration::from_secs(1);
 /// Prometheus pages of endpoints that are read at once.
 pub(crate) const PAGES_AT_ONCE: usize = 32;
 /// Of those, pages of one pool.
-pub(crate) const PAGES_OF_POOL_AT_ONCE: usize = 8;
+pub(crate) const PAGES_OF_POOL_AT_ONCE: usize = PAGES_AT_ONCE / 2;
 /// Bytes of such a page; a larger one counts as none.
 pub(crate) const PAGE_BYTES: usize = 1 << 20;
 

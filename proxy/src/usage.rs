@@ -119,7 +119,7 @@ impl Pages {
     }
 }
 
-/// What the readers of a pool share: room of their own, so that one whose endpoints hang does not keep others from theirs.
+/// What the readers of a pool share: a part of the room, so that a pool whose endpoints hang leaves the rest to others.
 #[derive(Debug)]
 pub(crate) struct PoolPages {
     all: Pages,

@@ -285,7 +285,7 @@ fn spare(group: &Group, place: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Scenario;
+    use crate::scenario::{Range, Scenario};
 
     fn case(changes: &str) -> Case {
         let text = format!(
@@ -340,13 +340,16 @@ base:
 
     #[test]
     fn who_has_no_spare_capacity_after_a_swap_is_contended() {
-        let case = case("[]");
+        let mut case = case("[]");
+        // A group that has no machine without spare capacity at first.
+        case.endpoints.insert(0, case.endpoints[0].clone());
+        case.endpoints[0].count = 1;
+        case.endpoints[0].server = Kind::Sharing { cores: 4.0, spare: Range { from: 1.0, to: 1.0 } };
         let mut weather = Weather::new(&case, 1);
-        while weather.machines[0].spare == 0.0 {
+        while weather.machines[0].spare > 0.0 {
             weather.meet(Moment::Swap, S);
         }
-        let without = weather.machines.iter().position(|machine| machine.spare == 0.0).unwrap();
-        assert_eq!(weather.discipline(without), Discipline::Sharing { cores: 4.0, contended: 0.9 });
+        assert_eq!(weather.discipline(0), Discipline::Sharing { cores: 4.0, contended: 0.9 });
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Total {
         self.of(worker).fetch_sub(1, Relaxed);
     }
 
-    /// Counts from now on. `in_flight` says how many are.
+    /// Counts from now on, and for as long as the pool is known. `in_flight` says how many are.
     pub(super) fn start(&self, in_flight: impl FnOnce() -> u64) {
         if !self.counts.swap(true, Relaxed) {
             self.settle(in_flight);
@@ -52,8 +52,10 @@ impl Total {
     /// Looks whether those that began before they were counted have ended. Requests that end meanwhile may hide as many that have
     /// not: the count is too low by those until they end.
     pub(super) fn settle(&self, in_flight: impl FnOnce() -> u64) {
-        if self.counts.load(Relaxed) && !self.complete.load(Relaxed) && in_flight() <= self.counted() {
-            self.complete.store(true, Relaxed);
+        if self.counts.load(Relaxed) && !self.complete.load(Relaxed) {
+            // Before those in flight, or requests that begin meanwhile would hide others.
+            let counted = self.counted();
+            self.complete.store(in_flight() <= counted, Relaxed);
         }
     }
 
@@ -73,7 +75,10 @@ impl Total {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use rand::{SeedableRng as _, rngs::SmallRng};
+
     use super::*;
+    use crate::{PoolState, Time, pick::Guard};
 
     #[test]
     fn what_began_before_keeps_the_count_incomplete_until_it_ends() {
@@ -97,5 +102,22 @@ mod tests {
         total.settle(|| unreachable!("nobody asked"));
         total.start(|| 0);
         assert_eq!(total.read(), Some(0));
+    }
+
+    #[test]
+    fn requests_to_endpoints_that_are_gone_do_not_stand_for_earlier_ones() {
+        let state = PoolState::new(1, &mut SmallRng::seed_from_u64(1));
+        let begin = |id: &str| Guard::begin(&state.endpoint(&id.into()), 0, false, None, Time::ZERO).unwrap();
+        let earlier = [begin("stays"), begin("stays")];
+        state.start_total();
+        let counted = [begin("goes"), begin("goes"), begin("goes")];
+        state.retain(&["stays".into()].into());
+        state.settle();
+        assert_eq!(state.total(), None);
+        drop(earlier);
+        state.settle();
+        assert_eq!(state.total(), Some(3));
+        drop(counted);
+        assert_eq!((state.total(), state.in_flight()), (Some(0), 0));
     }
 }

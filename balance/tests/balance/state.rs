@@ -38,13 +38,16 @@ fn what_may_eject_is_urgent_until_the_next_tick() {
 }
 
 #[test]
-fn requests_in_flight_are_those_of_all_workers() {
+fn requests_in_flight_are_those_of_all_workers_and_endpoints_that_are_gone_among_them() {
     let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
     let begins = |pool: &mut Pool, worker| {
         let query = Query::at(pool.now, worker);
         pool.balancer.pick(&query, &mut pool.rng).map(|pick| pick.guard)
     };
     let guards = [0, 1, 2, 7].map(|worker| begins(&mut pool, worker));
+    assert_eq!(pool.state.in_flight(), 4);
+    pool.set(PoolSpec::new(Algorithm::RoundRobin, equal(1)));
+    pool.set(PoolSpec::new(Algorithm::RoundRobin, equal(0)));
     assert_eq!(pool.state.in_flight(), 4);
     drop(guards);
     assert_eq!(pool.state.in_flight(), 0);

@@ -161,6 +161,7 @@ impl PoolEntry {
 
     /// Looks at what was learned, and builds the pool anew if that makes a difference. O(n) where anything can.
     pub(super) fn tick(&mut self, instance: u32) -> Option<Arc<Pool>> {
+        self.state.settle();
         if !self.is_tuned() {
             return None;
         }

@@ -69,7 +69,8 @@ async fn a_client_that_waits_in_vain_teaches_that_the_endpoint_is_slow() {
     impatient.send("GET /hang HTTP/1.1\r\nHost: a\r\n\r\n").await;
     until("it is sent on", || served.record.count() == 2).await;
     let sent = Instant::now();
-    until("it waits for longer than an answer took", || sent.elapsed().as_secs_f64() * 1e3 > took).await;
+    until("it waits much longer than an answer took", || sent.elapsed().as_secs_f64() * 1e3 > 3.0 * took)
+        .await;
     drop(impatient);
     until("what it waited is counted", || response_time(&proxy).is_some_and(|now| now > took)).await;
     assert_eq!(report(&proxy, "a").endpoints.values().next().unwrap().failures, 0);

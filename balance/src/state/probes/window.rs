@@ -3,11 +3,11 @@
 /// Loads remembered for the quantile.
 const OBSERVED: usize = 128;
 /// Kinds of loads told apart: exact below 64, 16 to an octave above.
-const BINS: usize = 512;
+const BINS: u16 = 512;
 /// The bin of loads not seen yet: above all others.
-const UNSEEN: u16 = 512;
+const UNSEEN: u16 = BINS;
 
-/// The last loads seen, and a quantile of them. Only how many lie below it is counted on the way: all are looked at when it moves.
+/// The last loads seen, and a quantile of them. Only how many lie at it and below is counted on the way: all are looked at when it moves.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     seen: [u16; OBSERVED],
@@ -52,7 +52,7 @@ impl Window {
         }
     }
 
-    pub(crate) fn see(&mut self, load: f64) {
+    pub(super) fn see(&mut self, load: f64) {
         let new = bin(load);
         let old = std::mem::replace(&mut self.seen[self.next], new);
         self.next = (self.next + 1) % OBSERVED;
@@ -112,7 +112,7 @@ fn bin(load: f64) -> u16 {
     if load < 64.0 {
         load.max(0.0) as u16
     } else {
-        (64.0 + (load / 64.0).log2() * 16.0).min(BINS as f64 - 1.0) as u16
+        (64.0 + (load / 64.0).log2() * 16.0).min(f64::from(BINS - 1)) as u16
     }
 }
 
@@ -124,17 +124,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_quantile_is_that_of_the_last(loads in prop::collection::vec(0..100_u32, 1..400)) {
-            let mut window = Window::default();
-            window.set_quantile(0.84);
-            for load in &loads {
-                window.see(f64::from(*load));
-            }
-            let mut last: Vec<_> = loads.iter().rev().take(128).copied().collect();
-            last.sort_unstable();
-            let theta = last[(last.len() * 84).div_ceil(100) - 1];
-            for load in &last {
-                prop_assert_eq!(window.is_hot(f64::from(*load)), bin(f64::from(*load)) > bin(f64::from(theta)));
+        fn the_quantile_is_that_of_the_last(
+            steps in prop::collection::vec((0..100_u32, prop::option::weighted(0.05, 0..=128_u8)), 1..400)
+        ) {
+            let (mut window, mut seen) = (Window::default(), Vec::new());
+            // In parts of 128, so that their numbers are exact.
+            let mut quantile = 107;
+            for (load, changed) in steps {
+                quantile = changed.unwrap_or(quantile);
+                window.set_quantile(f64::from(quantile) / 128.0);
+                // Some far above those that are told apart exactly.
+                let load = f64::from(if load > 90 { load * load } else { load });
+                window.see(load);
+                seen.push(bin(load));
+                let mut last = seen[seen.len().saturating_sub(128)..].to_vec();
+                last.sort_unstable();
+                let needed = (last.len() * usize::from(quantile)).div_ceil(128).max(1);
+                prop_assert_eq!(window.bin, last[needed - 1]);
+                prop_assert_eq!(window.is_hot(load), bin(load) > window.bin);
             }
         }
     }
