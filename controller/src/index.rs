@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Index {
     pools: BTreeMap<ObjectName, Pool>,
+    /// Of the pools of which a version serves.
+    serving: BTreeMap<ObjectName, Serving>,
     classes: BTreeMap<String, Result<ProxyClassSpec, String>>,
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, Slice>,
@@ -28,9 +30,19 @@ pub struct Index {
     regions: Regions,
     proxies: BTreeMap<ProxyId, Proxy>,
     slices_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    /// By what serves.
     pools_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     synced: bool,
     changes: Changes,
+}
+
+/// On what the version of a pool depends that serves, which is an earlier one as long as the newest is not admitted.
+#[derive(Debug)]
+struct Serving {
+    services: BTreeSet<ObjectName>,
+    class: String,
+    /// It matters since when pods are ready.
+    starts_slowly: bool,
 }
 
 /// What a batch of events may have changed.
@@ -191,17 +203,32 @@ impl Index {
         if same {
             return; // only the status changed, and that was us
         }
-        let services = |pool: &Pool| services_of(&name, pool.spec.as_ref().ok());
-        let (gone, come) = (old.as_ref().map(services).unwrap_or_default(), services(new));
-        self.refer(&name, &gone, &come);
         self.changes.pools.insert(name);
     }
 
     fn remove_pool(&mut self, name: &ObjectName) {
-        if let Some(pool) = self.pools.remove(name) {
-            self.refer(name, &services_of(name, pool.spec.as_ref().ok()), &BTreeSet::new());
+        if self.pools.remove(name).is_some() {
+            self.serves(name, None);
             self.changes.pools.insert(name.clone());
         }
+    }
+
+    /// Says which version of a pool serves, on which it depends from now on which changes concern it. O(log n) for each backend.
+    pub fn serves(&mut self, name: &ObjectName, spec: Option<&BalancerPoolSpec>) {
+        let come = spec.map(|spec| Serving {
+            services: services_of(name, spec),
+            class: spec.proxy_class.clone(),
+            starts_slowly: spec.slow_start.is_some(),
+        });
+        let services = |serving: &Option<Serving>| {
+            serving.as_ref().map(|serving| serving.services.clone()).unwrap_or_default()
+        };
+        let come_services = services(&come);
+        let gone = match come {
+            Some(come) => self.serving.insert(name.clone(), come),
+            None => self.serving.remove(name),
+        };
+        self.refer(name, &services(&gone), &come_services);
     }
 
     fn refer(&mut self, pool: &ObjectName, gone: &BTreeSet<ObjectName>, come: &BTreeSet<ObjectName>) {
@@ -263,7 +290,8 @@ impl Index {
         for (name, slice) in self.slices.iter().filter(|(_, slice)| of_pod(slice)) {
             let service = ObjectName::new(&*name.namespace, &*slice.service);
             let pools = self.pools_of.get(&service).into_iter().flatten();
-            let depends = pools.filter(|pool| weight_differs || self.starts_slowly(pool));
+            let starts_slowly = |pool| self.serving.get(pool).is_some_and(|serving| serving.starts_slowly);
+            let depends = pools.filter(|pool| weight_differs || starts_slowly(pool));
             let depends: Vec<_> = depends.cloned().collect();
             self.changes.endpoints.extend(depends);
         }
@@ -274,22 +302,16 @@ impl Index {
         }
     }
 
-    /// Whether it matters to the pool since when pods are ready.
-    fn starts_slowly(&self, pool: &ObjectName) -> bool {
-        let spec = self.pools.get(pool).map(|pool| &pool.spec);
-        // The last good version of one that cannot be read may.
-        spec.is_some_and(|spec| spec.as_ref().map_or(true, |spec| spec.slow_start.is_some()))
-    }
-
-    /// Looks at all pools: what serves may be an earlier version than is known here, and zones hardly ever change their region.
+    /// Looks at all pools, since zones hardly ever change their region.
     fn regions_changed(&mut self) {
         self.changes.endpoints.extend(self.pools.keys().cloned());
     }
 
     fn class_changed(&mut self, class: &str) {
-        let of_class = |pool: &Pool| pool.spec.as_ref().map_or(true, |spec| spec.proxy_class == class);
-        let pools = self.pools.iter().filter(|(_, pool)| of_class(pool)).map(|(name, _)| name.clone());
-        self.changes.pools.extend(pools);
+        let names_it = |pool: &Pool| pool.spec.as_ref().is_ok_and(|spec| spec.proxy_class == class);
+        let serves_it = |name| self.serving.get(name).is_some_and(|serving| serving.class == class);
+        let pools = self.pools.iter().filter(|(name, pool)| names_it(pool) || serves_it(name));
+        self.changes.pools.extend(pools.map(|(name, _)| name.clone()));
     }
 
     fn namespace_changed(&mut self, namespace: &str) {
@@ -339,8 +361,7 @@ fn own_kind(service: &str) -> Option<&'static str> {
     }
 }
 
-fn services_of(pool: &ObjectName, spec: Option<&BalancerPoolSpec>) -> BTreeSet<ObjectName> {
-    let backends = spec.into_iter().flat_map(|spec| &spec.backends);
-    let services = backends.filter_map(|backend| backend.service.as_ref());
+fn services_of(pool: &ObjectName, spec: &BalancerPoolSpec) -> BTreeSet<ObjectName> {
+    let services = spec.backends.iter().filter_map(|backend| backend.service.as_ref());
     services.map(|service| ObjectName::new(&*pool.namespace, &*service.name)).collect()
 }

@@ -115,6 +115,7 @@ impl Core {
             state.generation = pool.generation;
             let class = state.class().map(str::to_owned);
             (state.good, state.admission) = admitted(&self.index, name, pool, state.good.take());
+            self.index.serves(name, state.good.as_ref().map(|good| &good.spec));
             if let (Some(class), None) = (class, &state.good) {
                 forbidden.extend(state.document.take().map(|document| (state.uid.clone(), class, document)));
             }

@@ -125,6 +125,37 @@ fn the_last_good_version_serves_on() {
 }
 
 #[test]
+fn what_serves_follows_its_own_services_class_and_pods() {
+    let slow = SPEC.replacen('{', r#"{"slowStart": {"window": "30s"},"#, 1);
+    for refused in [r#"{"listeners": 7}"#, r#"{"proxyClass": "none", "listeners": [], "backends": []}"#] {
+        let mut world = World::new();
+        world.pool("a", 1, &slow);
+        world.settle();
+        world.pool("a", 2, refused);
+        world.settle();
+        let endpoints = |world: &World| {
+            let document = world.document("a");
+            assert_eq!(document["generation"], 1, "{refused}");
+            document["backends"]["app:http"]["endpoints"].as_object().unwrap().clone()
+        };
+        let before = endpoints(&world);
+        world.endpoints(&["10.0.0.7"]);
+        world.settle();
+        let after = endpoints(&world);
+        assert!(after.len() == 1 && after != before, "{refused}: {after:?}");
+        let facts = PodFacts { weight: None, ready_since: Some(6) };
+        world.apply(Event::Pod("uid-10.0.0.7".to_owned(), facts));
+        world.settle();
+        let of_pod = &endpoints(&world)["uid-10.0.0.7:8080"];
+        assert_eq!(of_pod["readySince"], "1970-01-01T00:00:06Z", "{refused}");
+        let others = serde_json::from_str(r#"{"matchLabels": {"team": "other"}}"#).unwrap();
+        world.class(ProxyClassSpec { namespace_selector: others, ..ProxyClassSpec::permissive_default() });
+        world.settle();
+        assert_eq!(world.services(), Vec::<String>::new(), "{refused}: the class forbids it");
+    }
+}
+
+#[test]
 fn a_new_leader_adopts_the_last_good_version() {
     let mut world = World::new();
     world.pool("a", 1, SPEC);
