@@ -122,6 +122,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn any_load_has_a_bin_below_that_of_those_not_seen() {
+        for (load, expect) in
+            [(-1.0, 0), (0.9, 0), (63.9, 63), (64.0, 64), (128.0, 80), (f64::MAX, UNSEEN - 1)]
+        {
+            assert_eq!(bin(load), expect, "{load}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_quantile_is_that_of_the_last(
