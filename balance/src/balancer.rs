@@ -10,7 +10,7 @@ use crate::{
     plan::{EndpointSet, Member, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
     shares::Shares,
-    state::{Trial, Turn, Turns},
+    state::{Trial, Turn, Turns, wrapped},
 };
 
 /// A pool, ready to be picked from. Holds only what may be picked: no health is asked on the way.
@@ -239,8 +239,7 @@ impl Balancer {
         let (start, own_turn) = self.set(query, worker, take)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
-            let place = start + step;
-            let set = &self.sets[if place < self.sets.len() { place } else { place - self.sets.len() }];
+            let set = &self.sets[wrapped(start + step, self.sets.len())];
             // A set's own turns have no gaps; those of all sets together would always meet the same endpoints.
             let turn = || match own_turn {
                 Some(turn) if step == 0 => turn,

@@ -213,13 +213,13 @@ impl PoolState {
     }
 
     pub(crate) fn worker(&self, worker: usize) -> usize {
-        place(worker, self.workers())
+        wrapped(worker, self.workers())
     }
 }
 
 impl Turns {
     pub(crate) fn of(&self, worker: usize) -> &Turn {
-        &self.0[place(worker, self.0.len())]
+        &self.0[wrapped(worker, self.0.len())]
     }
 }
 
@@ -247,9 +247,9 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The place of a worker among `len`. No division where there are as many as promised.
-const fn place(worker: usize, len: usize) -> usize {
-    if worker < len { worker } else { worker % len }
+/// `number % len`, without the division where it is below.
+pub(crate) const fn wrapped(number: usize, len: usize) -> usize {
+    if number < len { number } else { number % len }
 }
 
 fn next(counter: &AtomicU64, take: bool) -> u64 {

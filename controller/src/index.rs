@@ -213,36 +213,23 @@ impl Index {
         }
     }
 
-    /// Says which version of a pool serves, on which it depends from now on which changes concern it. O(log n) for each backend.
+    /// Says which version of a pool serves: from now on that decides which changes concern the pool. O(log n) for each backend.
     pub fn serves(&mut self, name: &ObjectName, spec: Option<&BalancerPoolSpec>) {
-        let come = spec.map(|spec| Serving {
-            services: services_of(name, spec),
-            class: spec.proxy_class.clone(),
-            starts_slowly: spec.slow_start.is_some(),
-        });
-        let services = |serving: &Option<Serving>| {
-            serving.as_ref().map(|serving| serving.services.clone()).unwrap_or_default()
-        };
-        let come_services = services(&come);
-        let gone = match come {
-            Some(come) => self.serving.insert(name.clone(), come),
-            None => self.serving.remove(name),
-        };
-        self.refer(name, &services(&gone), &come_services);
-    }
-
-    fn refer(&mut self, pool: &ObjectName, gone: &BTreeSet<ObjectName>, come: &BTreeSet<ObjectName>) {
-        for service in gone {
-            if let Some(pools) = self.pools_of.get_mut(service) {
-                pools.remove(pool);
+        for service in self.serving.remove(name).into_iter().flat_map(|gone| gone.services) {
+            if let Some(pools) = self.pools_of.get_mut(&service) {
+                pools.remove(name);
                 if pools.is_empty() {
-                    self.pools_of.remove(service);
+                    self.pools_of.remove(&service);
                 }
             }
         }
-        for service in come {
-            self.pools_of.entry(service.clone()).or_default().insert(pool.clone());
+        let Some(spec) = spec else { return };
+        let services = services_of(name, spec);
+        for service in &services {
+            self.pools_of.entry(service.clone()).or_default().insert(name.clone());
         }
+        let (class, starts_slowly) = (spec.proxy_class.clone(), spec.slow_start.is_some());
+        self.serving.insert(name.clone(), Serving { services, class, starts_slowly });
     }
 
     fn service_changed(&mut self, name: ObjectName) {

@@ -189,7 +189,7 @@ impl Tap {
 
     fn ring(&self, worker: usize) -> Option<&Ring> {
         let rings = self.rings.get()?;
-        Some(&rings[worker % rings.len()])
+        Some(&rings[super::wrapped(worker, rings.len())])
     }
 }
 

@@ -69,7 +69,7 @@ impl Total {
     }
 
     fn of(&self, worker: usize) -> &AtomicU64 {
-        &self.counted[super::place(worker, self.counted.len())]
+        &self.counted[super::wrapped(worker, self.counted.len())]
     }
 }
 
