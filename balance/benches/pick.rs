@@ -1,10 +1,13 @@
 //! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two, in a loop of nothing else and
-//! with a request's work; what building takes, and a look of Auto's; and what Pingora's ring takes for the same, which counts
-//! nothing.
+//! with a request's work, beside what counting alone takes; what building takes, and a look of Auto's; and what Pingora's ring
+//! takes for the same, which counts nothing.
 
 use std::{
     hint::black_box,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,11 @@ use evenkeel_balance::{
     Tuner,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+/// A count on a cache line of its own, and on a pair of lines, since some processors fetch two.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
 
 fn algorithms() -> Vec<(&'static str, Algorithm)> {
     let hash = |table, bounded_load| {
@@ -65,7 +73,8 @@ enum Served {
 }
 
 fn request(balancer: &Balancer, worker: usize, number: u64, served: Served, rng: &mut SmallRng) {
-    let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    // Threads that asked for the same keys at the same time would meet at the same endpoints, as no clients do.
+    let key = ((worker as u64) << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let [a, b, c, d, ..] = key;
     let query = Query {
         key: Some(Key::Bytes(&key)),
@@ -90,23 +99,22 @@ fn work() {
 }
 
 /// `total` requests, divided among threads that begin together.
-fn timed(balancer: &Arc<Balancer>, threads: usize, total: u64, served: Served) -> Duration {
-    let barrier = Arc::new(Barrier::new(threads + 1));
+fn timed(threads: usize, total: u64, request: impl Fn(usize, u64, &mut SmallRng) + Sync) -> Duration {
+    let barrier = Barrier::new(threads + 1);
     let run = |worker: usize| {
-        let (balancer, barrier) = (Arc::clone(balancer), Arc::clone(&barrier));
-        std::thread::spawn(move || {
-            let mut rng = SmallRng::seed_from_u64(worker as u64);
-            barrier.wait();
-            for number in 0..total / threads as u64 {
-                request(&balancer, worker, number, served, &mut rng);
-            }
-        })
+        let mut rng = SmallRng::seed_from_u64(worker as u64);
+        barrier.wait();
+        for number in 0..total / threads as u64 {
+            request(worker, number, &mut rng);
+        }
     };
-    let running: Vec<_> = (0..threads).map(run).collect();
-    barrier.wait();
-    let began = Instant::now();
-    running.into_iter().for_each(|thread| thread.join().expect("a thread that ends"));
-    began.elapsed()
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|worker| scope.spawn(move || run(worker))).collect();
+        barrier.wait();
+        let began = Instant::now();
+        running.into_iter().for_each(|thread| thread.join().expect("a thread that ends"));
+        began.elapsed()
+    })
 }
 
 fn picks(c: &mut Criterion) {
@@ -135,7 +143,8 @@ fn threads(c: &mut Criterion) {
             let balancer = balancer(&algorithm, 1);
             for threads in [1, 2] {
                 group.bench_function(BenchmarkId::new(name, threads), |bencher| {
-                    bencher.iter_custom(|total| timed(&balancer, threads, total, served));
+                    let one = |worker, number, rng: &mut _| request(&balancer, worker, number, served, rng);
+                    bencher.iter_custom(|total| timed(threads, total, one));
                 });
             }
         }
@@ -202,5 +211,39 @@ fn floor(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, picks, threads, builds, looks, pingora, floor);
+/// What two threads lose by counting alone, whatever picks: nothing but one count for each of 1,000 endpoints, shared and exact,
+/// raised and lowered at one of them at random, at the lower of two, or together with each thread's part of a total that is read.
+fn counting(c: &mut Criterion) {
+    let lines = |count| -> Vec<Line> { std::iter::repeat_with(Line::default).take(count).collect() };
+    let (endpoints, parts) = (lines(1000), lines(2));
+    let one = |rng: &mut SmallRng| &endpoints[rng.random_range(0..endpoints.len())].0;
+    let hold = |count: &AtomicU64| {
+        count.fetch_add(1, Relaxed);
+        black_box(count).fetch_sub(1, Relaxed);
+    };
+    let lower = |rng: &mut SmallRng| {
+        let (a, b) = (one(rng), one(rng));
+        if b.load(Relaxed) < a.load(Relaxed) { b } else { a }
+    };
+    let in_total = |worker: usize, rng: &mut SmallRng| {
+        let total: u64 = parts.iter().map(|part| part.0.load(Relaxed)).sum();
+        black_box(total);
+        parts[worker].0.fetch_add(1, Relaxed);
+        hold(one(rng));
+        parts[worker].0.fetch_sub(1, Relaxed);
+    };
+    let mut group = c.benchmark_group("counting");
+    for threads in [1, 2] {
+        let mut bench = |name: &str, count: &(dyn Fn(usize, u64, &mut SmallRng) + Sync)| {
+            group.bench_function(BenchmarkId::new(name, threads), |bencher| {
+                bencher.iter_custom(|total| timed(threads, total, count));
+            });
+        };
+        bench("at random", &|_, _, rng| hold(one(rng)));
+        bench("lower of two", &|_, _, rng| hold(lower(rng)));
+        bench("in a total", &|worker, _, rng| in_total(worker, rng));
+    }
+}
+
+criterion_group!(benches, picks, threads, builds, looks, pingora, floor, counting);
 criterion_main!(benches);

@@ -85,7 +85,7 @@ pub enum Score {
     /// Prequal's answer of a hot endpoint: if all are, the lowest number of requests in flight takes the request.
     Hot(f64),
     /// It has no room by bounded load: requests in flight, and how many it may have.
-    Full(f64, f64),
+    Full(u64, u64),
 }
 
 /// Who watches a pick.

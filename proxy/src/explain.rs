@@ -284,7 +284,7 @@ fn score(score: balance::Score) -> Score {
         balance::Score::Cost(cost) => of("Cost", cost, None),
         balance::Score::Cold(nanos) => of("Cold", nanos / 1e6, None),
         balance::Score::Hot(in_flight) => of("Hot", in_flight, None),
-        balance::Score::Full(in_flight, room) => of("Full", in_flight, Some(room)),
+        balance::Score::Full(in_flight, room) => of("Full", in_flight as f64, Some(room as f64)),
     }
 }
 

@@ -82,13 +82,17 @@ impl Keyed {
             observer.fell_back(Fallback::NoKey);
             return random(&self.alias, scene, rng);
         };
-        let total = self.bound.map(|bound| (bound, scene.in_flight()));
-        let may = |index: usize, observer: &mut O| {
+        let mut total = None;
+        let mut may = |index: usize, observer: &mut O| {
             if scene.excludes(index) {
                 return false;
             }
-            let Some((bound, total)) = total else { return true };
-            let (has, room) = bound.room(index, total, scene);
+            let Some(bound) = self.bound else { return true };
+            let has = scene.slots[index].state.in_flight();
+            if has == 0 {
+                return true;
+            }
+            let room = bound.room(scene.slots[index].weight, *total.get_or_insert_with(|| scene.in_flight()));
             if has >= room {
                 observer.scored(index, Score::Full(has, room));
             }
@@ -131,11 +135,16 @@ impl Owners {
 }
 
 impl Bound {
-    /// Requests that an endpoint has in flight, and how many it may have with this one among them.
-    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
-    fn room(self, index: usize, total: u64, scene: &Scene<'_>) -> (f64, f64) {
-        let slot = &scene.slots[index];
-        let room = (self.per_weight * slot.weight * (total + 1) as f64 - 1e-9).ceil();
-        (slot.state.in_flight() as f64, room.max(1.0))
+    /// How many requests an endpoint may have in flight, with one that comes to the `total` of all: 1 at least, so that none of this has
+    /// to be asked of one that has none.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "fewer than 2^53 requests in flight"
+    )]
+    fn room(self, weight: f64, total: u64) -> u64 {
+        let room = (self.per_weight * weight * (total + 1) as f64 - 1e-9).ceil();
+        (room as u64).max(1)
     }
 }

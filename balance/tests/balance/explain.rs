@@ -50,7 +50,7 @@ fn bounded_load_says_how_much_room_there_was() {
         let explained = pool.balancer.explain(&query, &mut pool.rng);
         let (own, other) = (&explained.candidates[owner], &explained.candidates[1 - owner]);
         assert_eq!((own.fate, other.fate), (Fate::Full, Fate::Picked), "{table:?}");
-        assert_eq!(own.score, Some(Score::Full(2.0, 2.0)), "{table:?}");
+        assert_eq!(own.score, Some(Score::Full(2, 2)), "{table:?}");
     }
 }
 
