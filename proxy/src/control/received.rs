@@ -4,19 +4,20 @@
 //! next [`Received`] once the request path has answered. Received and active versions are kept apart; the hash is of what
 //! was received, so that a rejected pool never looks like a lost push.
 
+mod pool;
+
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
 
-use evenkeel_api::{
-    channel::{
-        Acknowledgement, PoolDocument, PoolReport, PoolText, PoolUid, PoolsReport, ReceivedSnapshot,
-        Rejection, SnapshotDocument, SnapshotPatch, merge, snapshot_hash,
-    },
-    schema,
+use evenkeel_api::channel::{
+    Acknowledgement, PoolDocument, PoolReport, PoolUid, PoolsReport, ReceivedSnapshot, Rejection,
+    SnapshotDocument, SnapshotPatch, merge, snapshot_hash,
 };
 use serde_json::Value;
+
+use self::pool::{Pool, Version};
 
 /// Why a push changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,22 +96,6 @@ pub struct Received {
     pools: BTreeMap<PoolUid, Pool>,
 }
 
-#[derive(Clone, Debug)]
-struct Pool {
-    text: PoolText,
-    parsed: Result<Arc<PoolDocument>, Vec<Rejection>>,
-    /// What was held to the rules of the spec; those take longer than to parse.
-    shared: Value,
-    active: Option<Version>,
-    rejections: Vec<Rejection>,
-}
-
-#[derive(Clone, Debug)]
-struct Version {
-    text: PoolText,
-    document: Arc<PoolDocument>,
-}
-
 /// A state on its way into the request path.
 #[derive(Debug)]
 pub struct Candidate {
@@ -170,7 +155,7 @@ impl Received {
         let position = (document.epoch, document.revision);
         self.admit(position)?;
         let pools: Result<_, _> =
-            document.pools.into_iter().map(|(uid, value)| self.pool(uid, &value)).collect();
+            document.pools.into_iter().map(|(uid, value)| self.read(uid, &value)).collect();
         let (pools, said) = (pools?, document.hash);
         let made = hash_of(&pools);
         if made != said {
@@ -204,7 +189,7 @@ impl Received {
             }
             let mut value = self.pools.get(uid).map_or(Value::Null, |pool| pool.text.to_value());
             merge(&mut value, change);
-            let (uid, pool) = self.pool(uid.clone(), &value)?;
+            let (uid, pool) = self.read(uid.clone(), &value)?;
             pools.insert(uid, pool);
         }
         let made = hash_of(&pools);
@@ -221,15 +206,15 @@ impl Received {
     pub fn restore(&self, snapshot: &ReceivedSnapshot) -> Result<Candidate, Refusal> {
         let (mut pools, mut desired) = (BTreeMap::new(), BTreeMap::new());
         for (uid, value) in &snapshot.pools {
-            let (uid, mut pool) = Self::nothing(0).pool(uid.clone(), value)?;
-            let version = match snapshot.active.get(&uid) {
-                Some(active) => version(&uid, active)?,
-                None if snapshot.rejected.contains_key(&uid) => None,
+            let mut pool = Pool::read(uid, value, None)?;
+            let version = match snapshot.active.get(uid) {
+                Some(active) => Version::read(uid, active)?,
+                None if snapshot.rejected.contains_key(uid) => None,
                 None => pool.received(),
             };
             desired.extend(version.map(|version| (uid.clone(), version)));
-            pool.rejections = snapshot.rejected.get(&uid).cloned().unwrap_or(pool.rejections);
-            pools.insert(uid, pool);
+            pool.rejections = snapshot.rejected.get(uid).cloned().unwrap_or(pool.rejections);
+            pools.insert(uid.clone(), pool);
         }
         let made = hash_of(&pools);
         if made != snapshot.hash {
@@ -246,7 +231,7 @@ impl Received {
     pub fn again(&self) -> Candidate {
         let mut next = self.clone();
         for pool in next.pools.values_mut() {
-            pool.rejections = rejections(&pool.parsed);
+            pool.rejections = pool.unreadable();
         }
         Candidate::new(next)
     }
@@ -325,34 +310,17 @@ impl Received {
         Refusal::Stale { epoch, revision }
     }
 
-    /// A pool of the next state, with the verdict of the parser. One that did not change is not parsed again.
-    fn pool(&self, uid: PoolUid, value: &Value) -> Result<(PoolUid, Pool), Refusal> {
-        let text = canonical(&uid, value)?;
-        let old = self.pools.get(&uid);
-        let shared = schema::shared(value);
-        let parsed = match old {
-            Some(old) if old.text == text => old.parsed.clone(),
-            Some(old) if old.parsed.is_ok() && old.shared == shared => parse(value),
-            _ => fitting(&shared).and_then(|()| parse(value)),
-        };
-        let active = old.and_then(|old| old.active.clone());
-        let rejections = rejections(&parsed);
-        Ok((uid, Pool { text, parsed, shared, active, rejections }))
+    fn read(&self, uid: PoolUid, value: &Value) -> Result<(PoolUid, Pool), Refusal> {
+        let pool = Pool::read(&uid, value, self.pools.get(&uid))?;
+        Ok((uid, pool))
     }
 
     fn next(&self, position: (u64, u64), hash: String, mut pools: BTreeMap<PoolUid, Pool>) -> Candidate {
         for pool in pools.values_mut() {
-            pool.rejections = rejections(&pool.parsed);
+            pool.rejections = pool.unreadable();
         }
         let source = if position.0 == 0 { Source::Follower } else { Source::Leader };
         Candidate::new(Self { source, position, fence: self.fence.max(position.0), hash, pools })
-    }
-}
-
-impl Pool {
-    fn received(&self) -> Option<Version> {
-        let document = self.parsed.as_ref().ok()?.clone();
-        Some(Version { text: self.text.clone(), document })
     }
 }
 
@@ -398,39 +366,6 @@ impl Candidate {
 
 fn hash_of(pools: &BTreeMap<PoolUid, Pool>) -> String {
     snapshot_hash(pools.iter().map(|(uid, pool)| (uid.as_str(), pool.text.digest())))
-}
-
-fn canonical(uid: &str, value: &Value) -> Result<PoolText, Refusal> {
-    PoolText::new(value)
-        .map_err(|error| Refusal::NotCanonical { uid: uid.to_owned(), message: error.to_string() })
-}
-
-fn version(uid: &str, value: &Value) -> Result<Option<Version>, Refusal> {
-    let text = canonical(uid, value)?;
-    Ok(parse(value).ok().map(|document| Version { text, document }))
-}
-
-/// Why a document cannot be read, before the request path has a say.
-fn rejections(parsed: &Result<Arc<PoolDocument>, Vec<Rejection>>) -> Vec<Rejection> {
-    parsed.as_ref().err().cloned().unwrap_or_default()
-}
-
-/// What members of a document say that a newer controller may mean.
-const NEWER: &str = "a newer controller may say what this proxy does not know";
-
-fn fitting(shared: &Value) -> Result<(), Vec<Rejection>> {
-    let mut found = schema::check(shared);
-    for rejection in &mut found {
-        rejection.message.push_str(&format!("; {NEWER}"));
-    }
-    if found.is_empty() { Ok(()) } else { Err(found) }
-}
-
-fn parse(value: &Value) -> Result<Arc<PoolDocument>, Vec<Rejection>> {
-    serde_path_to_error::deserialize(value).map(Arc::new).map_err(|error| {
-        let field = error.path().to_string();
-        vec![Rejection { field, message: format!("{}; {NEWER}", error.inner()) }]
-    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use evenkeel_api::channel::PoolText;
 use proptest::prelude::*;
 use serde_json::json;
 
