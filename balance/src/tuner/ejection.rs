@@ -210,9 +210,11 @@ impl Tuner {
         found
     }
 
-    /// Whether this endpoint may be ejected beside the backend's others that are out: ejected, or on probation, which may last.
+    /// Whether this endpoint may be ejected beside the backend's others that are out: ejected, or on probation, which may last. One
+    /// on probation is out already: where fewer may be than are, it must still be tried again.
     fn may_eject(&self, backend: &Backend, rules: &Ejection, id: &EndpointId) -> bool {
         let (mut all, mut out, mut serving) = (0, 0, 0);
+        let mut on_probation = false;
         for (endpoint, record) in self.members(&backend.endpoints) {
             if endpoint.weight == 0 || endpoint.terminating {
                 continue;
@@ -222,6 +224,7 @@ impl Tuner {
                 if matches!(record.ejection.stands, Stands::Ejected(_)) {
                     return false;
                 }
+                on_probation = record.ejection.stands != Stands::In;
                 continue;
             }
             let is_out = record.ejection.stands != Stands::In;
@@ -229,7 +232,7 @@ impl Tuner {
             serving += usize::from(!is_out && endpoint.healthy);
         }
         let most = (all * usize::from(rules.max_percent) / 100).max(1);
-        out < most && serving > 0
+        (on_probation || out < most) && serving > 0
     }
 }
 

@@ -28,17 +28,25 @@ fn ejected(pool: &Pool, id: &str) -> Ejected {
 
 /// Requests to all endpoints, of which those to `bad` fail.
 fn traffic(pool: &mut Pool, requests: u32, bad: &str) {
+    traffic_failing(pool, requests, &[bad]);
+}
+
+fn traffic_failing(pool: &mut Pool, requests: u32, bad: &[&str]) {
     for number in 0..requests {
         let now = pool.now;
         let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
-        let status = if pick.endpoint.id.as_str() == bad { 503 } else { 200 };
+        let status = if bad.contains(&pick.endpoint.id.as_str()) { 503 } else { 200 };
         pick.guard.set_outcome(answered(status, now, MS));
     }
 }
 
 fn ejecting(count: usize) -> Pool {
+    Pool::of(ejecting_spec(count))
+}
+
+fn ejecting_spec(count: usize) -> PoolSpec {
     let ejection = Ejection { jitter: 0.0, ..Ejection::default() };
-    Pool::of(PoolSpec { ejection: Some(ejection), ..PoolSpec::new(Algorithm::RoundRobin, equal(count)) })
+    PoolSpec { ejection: Some(ejection), ..PoolSpec::new(Algorithm::RoundRobin, equal(count)) }
 }
 
 #[test]
@@ -147,6 +155,30 @@ fn who_is_on_probation_counts_as_out() {
     traffic(&mut pool, 60, "e5");
     pool.tick(MS);
     assert_eq!(ejected(&pool, "e5").reason, EjectionReason::ConsecutiveGatewayErrors);
+}
+
+#[test]
+fn more_on_probation_than_may_be_out_are_tried_again() {
+    let mut pool = ejecting(20);
+    for bad in ["e0", "e1"] {
+        traffic(&mut pool, 120, bad);
+        pool.tick(MS);
+        assert_eq!(standing(&pool, bad), Standing::Absent(Absence::Ejected));
+    }
+    // Of these only one may be out.
+    pool.set(ejecting_spec(19));
+    pool.tick(30 * S);
+    traffic_failing(&mut pool, 100, &["e0", "e1"]);
+    pool.tick(MS);
+    for bad in ["e0", "e1"] {
+        assert_eq!(ejected(&pool, bad).reason, EjectionReason::Probation);
+    }
+    pool.tick(60 * S);
+    traffic(&mut pool, 100, "none");
+    pool.tick(MS);
+    for well in ["e0", "e1"] {
+        assert_eq!(standing(&pool, well), Standing::InRotation);
+    }
 }
 
 #[test]
