@@ -20,7 +20,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use rand::Rng;
 
 use crate::{
-    Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, PoolSpec, PoolState, Time,
+    Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, LeastResponseTime, PoolSpec,
+    PoolState, Time, WeightedByLoad,
     plan::{self, Plan, Tuning},
     state::Seen,
     sync::Relaxed,
@@ -43,7 +44,6 @@ pub struct Tuner {
     /// What the last balancer was made from.
     plan: Plan,
     auto: auto::Choice,
-    load: load::Derived,
     clocks: Clocks,
 }
 
@@ -102,7 +102,6 @@ impl Tuner {
             kept: HashMap::new(),
             plan,
             auto: auto::Choice::default(),
-            load: load::Derived::default(),
             clocks: Clocks::default(),
         };
         tuner.set_spec(spec, now);
@@ -249,17 +248,37 @@ impl Tuner {
             limits.into_iter().flatten().min().unwrap_or(u32::MAX)
         };
         rules.urgent_errors.store(self.spec.ejection.map_or(u32::MAX, in_a_row), Relaxed);
-        match self.algorithm() {
-            Algorithm::LeastResponseTime(parameters) => {
-                rules.decay.store(nanos(parameters.decay));
-                rules.error_penalty.store(nanos(parameters.error_penalty));
-            }
-            Algorithm::Prequal(parameters) => rules.error_penalty.store(nanos(parameters.error_penalty)),
-            Algorithm::WeightedByLoad(parameters) => {
-                rules.metrics.store(Arc::new(parameters.metrics.clone()))
-            }
-            _ => {}
-        }
+        let response_time = self.in_play().find_map(|each| match each {
+            Algorithm::LeastResponseTime(parameters) => Some(parameters.clone()),
+            _ => None,
+        });
+        rules.decay.store(nanos(response_time.unwrap_or_default().decay));
+        let error_penalty = self.in_play().find_map(|each| match each {
+            Algorithm::LeastResponseTime(parameters) => Some(parameters.error_penalty),
+            Algorithm::Prequal(parameters) => Some(parameters.error_penalty),
+            _ => None,
+        });
+        let error_penalty = error_penalty.unwrap_or(LeastResponseTime::default().error_penalty);
+        rules.error_penalty.store(nanos(error_penalty));
+        rules.metrics.store(Arc::new(self.weighted_by_load().metrics));
+    }
+
+    /// The algorithms by whose parameters to learn, the first of a kind by its: the one in use, those that Auto may choose, and those
+    /// that requests may name.
+    fn in_play(&self) -> impl Iterator<Item = &Algorithm> {
+        let auto = match self.spec.auto() {
+            Algorithm::Auto(auto) => auto.allowed.as_slice(),
+            _ => &[],
+        };
+        std::iter::once(self.algorithm()).chain(auto).chain(&self.spec.others)
+    }
+
+    fn weighted_by_load(&self) -> WeightedByLoad {
+        let found = self.in_play().find_map(|each| match each {
+            Algorithm::WeightedByLoad(parameters) => Some(parameters.clone()),
+            _ => None,
+        });
+        found.unwrap_or_default()
     }
 
     /// Moves the pool's mean latency toward that of the answers since the last tick, by request.

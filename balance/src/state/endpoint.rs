@@ -96,10 +96,11 @@ impl EndpointState {
         self.response_time.read(now, decay_nanos)
     }
 
-    /// What an error counts as, as long as the last request but cancelled ones was one, and is not forgotten.
+    /// What an error counts as at least, as long as the last request but cancelled ones was one, and is not forgotten.
     pub(crate) fn failing_nanos(&self, now: Time) -> Option<f64> {
         let failing = self.counters.server_errors() > 0;
-        failing.then(|| self.estimate.at(1, now)).flatten().map(|_| self.shared.rules.error_penalty.load())
+        let known = failing.then(|| self.estimate.at(1, now)).flatten();
+        known.map(|known| known.max(self.shared.rules.error_penalty.load()))
     }
 
     /// What a request may expect with `load` in flight, itself included, in nanoseconds.
@@ -216,7 +217,8 @@ impl EndpointState {
                     self.shared.set_urgent();
                 }
                 let asked = outcome.retry_after.map_or(0.0, nanos_f64).min(MAX_RETRY_AFTER);
-                rules.error_penalty.load().max(asked)
+                // A time-out may well have taken longer than the penalty.
+                rules.error_penalty.load().max(asked).max(nanos_f64(outcome.latency))
             }
         };
         self.response_time.record(counts_as, outcome.now, rules.decay.load());

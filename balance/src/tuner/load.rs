@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::Tuner;
-use crate::{Algorithm, EndpointId, Time, WeightedByLoad, state::Seen};
+use crate::{EndpointId, Time, WeightedByLoad, state::Seen};
 
 /// What is known of one endpoint's reports.
 #[derive(Debug)]
@@ -23,19 +23,11 @@ impl Record {
     }
 }
 
-/// When rates were last derived.
-#[derive(Debug, Default)]
-pub(super) struct Derived {
-    parameters: WeightedByLoad,
-}
-
 impl Tuner {
     /// Follows the reports whatever the algorithm, so that a change to it finds them.
     pub(super) fn tick_load(&mut self, now: Time) {
-        if let Algorithm::WeightedByLoad(parameters) = self.algorithm() {
-            self.load.parameters = parameters.clone();
-        }
-        let interval = self.load.parameters.update.max(Duration::from_millis(100));
+        let parameters = self.weighted_by_load();
+        let interval = parameters.update.max(Duration::from_millis(100));
         let Some(passed) = self.clocks.load.over(interval, now) else { return };
         for record in self.records.values_mut() {
             let seen = record.state.seen();
@@ -44,21 +36,20 @@ impl Tuner {
             if since.judged > 0 {
                 record.load.rates = Some(rates(since, passed));
             }
-            let Some(reported) = record.state.reported(now, self.load.parameters.expiration).utilization
-            else {
+            let Some(reported) = record.state.reported(now, parameters.expiration).utilization else {
                 record.load.since = None;
                 record.load.weight = None;
                 continue;
             };
             let began = *record.load.since.get_or_insert(reported.at);
-            let usable = now.since(began) >= self.load.parameters.blackout;
+            let usable = now.since(began) >= parameters.blackout;
             let derived = record.load.rates;
             let qps = reported.requests_per_second.or(derived.map(|(requests, _)| requests));
             // Errors seen here go with requests seen here only.
             let seen_here = derived.filter(|_| reported.requests_per_second.is_none());
             let eps = reported.errors_per_second.or(seen_here.map(|(_, errors)| errors)).unwrap_or(0.0);
             record.load.weight = qps.filter(|_| usable).and_then(|qps| {
-                let weight = qps / (reported.value + eps / qps * self.load.parameters.error_penalty.max(0.0));
+                let weight = qps / (reported.value + eps / qps * parameters.error_penalty.max(0.0));
                 (weight.is_finite() && weight > 0.0).then_some(weight)
             });
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{Pool, backend, endpoint, seconds};
-use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, Status};
+use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, PoolSpec, Prequal, Status};
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
@@ -33,6 +33,28 @@ fn errors_count_as_slow() {
         check(&[(status, MS, Some(S))], Some(5000.0));
         check(&[(status, MS, Some(20 * S))], Some(20_000.0));
         check(&[(status, MS, Some(86_400 * S))], Some(300_000.0));
+        check(&[(status, 15 * S, None)], Some(15_000.0));
+    }
+}
+
+#[test]
+fn parameters_that_are_gone_are_not_learned_by() {
+    let prequal = Prequal { error_penalty: S, ..Prequal::default() };
+    let slower = LeastResponseTime { error_penalty: 9 * S, ..LeastResponseTime::default() };
+    let others = vec![Algorithm::LeastResponseTime(slower)];
+    let spec = |algorithm| PoolSpec::new(algorithm, vec![backend("b", 1, vec![endpoint("a", 1)])]);
+    let mut pool = Pool::of(spec(Algorithm::Prequal(prequal)));
+    for (spec, expect) in [
+        (spec(Algorithm::RoundRobin), 5.0),
+        (PoolSpec { others, ..spec(Algorithm::RoundRobin) }, 9.0),
+        (spec(Algorithm::RoundRobin), 5.0),
+    ] {
+        pool.set(spec);
+        // Long enough that the one before is forgotten.
+        pool.now = pool.now.after(3600 * S);
+        pool.request(1, 500, MS);
+        let known = pool.state.endpoint(&"a".into()).response_time_nanos(pool.now);
+        assert_eq!(known, Some(expect * 1e9));
     }
 }
 

@@ -102,3 +102,21 @@ fn auto_leaves_what_cannot_be_used_and_says_so() {
     assert!(auto.scores.iter().all(|(of, _)| of.name() != "WeightedByLoad"));
     assert!(pool.balancer.pick(&Query::at(pool.now, 0), &mut pool.rng).is_some());
 }
+
+#[test]
+fn auto_reads_reports_by_the_parameters_that_it_allows() {
+    let by_load = WeightedByLoad { metrics: vec!["gpu".to_owned()], ..WeightedByLoad::default() };
+    let gpu = || LoadReport {
+        named_metrics: vec![("gpu".to_owned(), 0.5)],
+        rps_fractional: Some(100.0),
+        ..LoadReport::default()
+    };
+    let allowed = vec![Algorithm::LeastRequest { choices: 16 }, Algorithm::WeightedByLoad(by_load)];
+    let mut pool = Pool::new(Algorithm::Auto(Auto { allowed, ..Auto::default() }), equal(4));
+    for _ in 0..10 {
+        reporting(&mut pool, |_| gpu());
+        pool.tick(S);
+    }
+    let evidence = pool.tuner.report().auto.expect("a choice").evidence;
+    assert!(evidence.reporting > 0.9, "{}", evidence.reporting);
+}

@@ -13,7 +13,7 @@
 //! the algorithms one by one (`simulator/scenarios`).
 
 use super::super::{Tuner, mean_nanos};
-use crate::{Algorithm, Auto, Time, WeightedByLoad, state::Seen};
+use crate::{Algorithm, Auto, Time, state::Seen};
 
 /// How much of a look's findings enters the smoothed ones, at least: the first looks count alike.
 const SMOOTHING: f64 = 0.1;
@@ -92,10 +92,11 @@ impl Tuner {
     pub(super) fn gather(&mut self, seconds: f64, now: Time) {
         let (mut reporting, mut in_flight, mut renewed) = (0, 0, 0);
         let mut pairs = Vec::new();
+        let expiration = self.weighted_by_load().expiration;
         for record in self.records.values_mut() {
             record.auto.look(record.state.seen(), seconds);
             in_flight += record.state.in_flight();
-            reporting += usize::from(record.load_is_reported(now));
+            reporting += usize::from(record.state.reported(now, expiration).utilization.is_some());
             renewed += usize::from(record.auto.renewed);
             pairs.extend(record.auto.before.zip(record.auto.last));
         }
@@ -118,12 +119,6 @@ impl Tuner {
             evidence.intervals = evidence.intervals.saturating_add(1);
             evidence.spread = self.auto.detector.covariance.max(0.0).sqrt();
         }
-    }
-}
-
-impl super::super::Record {
-    fn load_is_reported(&self, now: Time) -> bool {
-        self.state.reported(now, WeightedByLoad::EXPIRATION).utilization.is_some()
     }
 }
 
