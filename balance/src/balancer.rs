@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 use rand::Rng;
 
 use crate::{
-    Absence, Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, Time, hash,
+    Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, Time, hash,
     pick::{Guard, Verdict},
-    plan::{EndpointSet, Member, Plan, Tuning},
+    plan::{EndpointSet, Member, Other, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
     shares::Shares,
     state::{Trial, Turn, Turns, wrapped},
 };
+
+/// How often a pick is tried where other threads come first.
+const ROUNDS: u32 = 8;
 
 /// A pool, ready to be picked from. Holds only what may be picked: no health is asked on the way.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub struct Balancer {
     /// Hash of an endpoint's identity and its index, in order.
     by_id: Vec<(u64, usize)>,
     /// Endpoints that are not picked, for explanations.
-    pub(crate) absent: Vec<(String, Endpoint, Absence)>,
+    pub(crate) absent: Vec<Other>,
     pub(crate) state: Arc<PoolState>,
     turns: Arc<Turns>,
     generation: u64,
@@ -101,7 +104,7 @@ impl Balancer {
             built.add_set(set);
         }
         for other in &plan.others {
-            built.absent.push((other.backend.clone(), other.endpoint.clone(), other.reason));
+            built.absent.push(other.clone());
             if other.reason.keeps_sessions() {
                 let (endpoint, state) = (other.endpoint.clone(), Arc::clone(&other.state));
                 let probation = other.probation;
@@ -167,14 +170,18 @@ impl Balancer {
     /// bounded load (O(n)).
     pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
         // More than one round only if another thread takes the one request of a probation, or the last place, first.
-        for _ in 0..8 {
-            let index = self.choose(query, rng, &mut Live)?;
+        for round in 1..=ROUNDS {
+            let mut live = Live::default();
+            let index = self.choose(query, rng, &mut live)?;
             let slot = &self.slots[index];
             if slot.probation && !slot.state.take_trial() {
                 continue;
             }
-            let begun =
-                Guard::begin(&slot.state, query.worker, slot.probation, query.max_in_flight, query.now);
+            // An endpoint above its bound is better than none.
+            let bound =
+                live.room.filter(|_| round < ROUNDS).map(|room| u32::try_from(room).unwrap_or(u32::MAX));
+            let max = query.max_in_flight.into_iter().chain(bound).min();
+            let begun = Guard::begin(&slot.state, query.worker, slot.probation, max, query.now);
             let Some(guard) = begun else {
                 if slot.probation {
                     slot.state.trial_ended(Verdict::Cancelled);

@@ -3,7 +3,8 @@
 use rand::Rng;
 
 use crate::{
-    Absence, Algorithm, Balancer, EndpointId, Fallback, Query, Score, select::Observe, state::Trial,
+    Absence, Algorithm, Balancer, EndpointId, Fallback, Query, Score, plan::Other, select::Observe,
+    state::Trial,
 };
 
 /// A pick that was not made.
@@ -112,10 +113,9 @@ impl Balancer {
         });
         let mut candidates: Vec<_> = in_rotation.collect();
         let kept = candidates.len();
-        candidates.extend(self.absent.iter().map(|(backend, endpoint, absence)| {
+        candidates.extend(self.absent.iter().map(|Other { backend, endpoint, state, reason, .. }| {
             let index = (kept..self.endpoints.len()).find(|index| self.endpoints[*index].id == endpoint.id);
             let session = index.is_some() && picked == index;
-            let state = self.state.endpoint(&endpoint.id);
             Candidate {
                 index,
                 id: endpoint.id.clone(),
@@ -125,7 +125,7 @@ impl Balancer {
                 in_flight: state.in_flight(),
                 response_time_nanos: state.response_time_nanos(query.now),
                 score: None,
-                fate: if session { Fate::PickedForSession } else { Fate::Absent(*absence) },
+                fate: if session { Fate::PickedForSession } else { Fate::Absent(*reason) },
             }
         }));
         Explanation { algorithm: self.algorithm.clone(), picked, fallbacks: recorder.fallbacks, candidates }

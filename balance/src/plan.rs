@@ -72,7 +72,7 @@ impl Member {
 }
 
 /// An endpoint out of rotation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Other {
     pub(crate) backend: String,
     pub(crate) endpoint: Endpoint,

@@ -57,12 +57,15 @@ impl Scene<'_> {
         self.query.tried.is_empty() && !self.probation && self.query.max_in_flight.is_none()
     }
 
-    /// Requests in flight to these endpoints. Those of the pool where they are all of it, and all are counted; O(n) otherwise, since
-    /// backends with as many requests have as many in flight only if they are as fast.
+    /// Requests in flight to these endpoints. Those of the pool but for those to endpoints out of rotation, where these are one set and
+    /// all are counted; O(n) otherwise, since backends with as many requests have as many in flight only if they are as fast.
     fn in_flight(&self) -> u64 {
-        let all = self.balancer.sets.len() == 1 && self.balancer.absent.is_empty();
-        let total = all.then(|| self.state.total()).flatten();
-        total.unwrap_or_else(|| self.slots.iter().map(|slot| slot.state.in_flight()).sum())
+        let absent = &self.balancer.absent;
+        let one = self.balancer.sets.len() == 1 && absent.len() < self.slots.len();
+        let Some(total) = one.then(|| self.state.total()).flatten() else {
+            return self.slots.iter().map(|slot| slot.state.in_flight()).sum();
+        };
+        total.saturating_sub(absent.iter().map(|other| other.state.in_flight()).sum())
     }
 
     /// `index`, or the first after it that is not excluded.
@@ -103,6 +106,9 @@ pub(crate) trait Observe {
 
     /// What the algorithm would need is missing.
     fn fell_back(&mut self, _why: Fallback) {}
+
+    /// The endpoint chosen may have so many requests in flight, with this one.
+    fn may_have(&mut self, _room: u64) {}
 }
 
 /// Why an algorithm did something simpler.
@@ -116,11 +122,19 @@ pub enum Fallback {
     AllDrawnExcluded,
 }
 
-/// Nobody.
-pub(crate) struct Live;
+/// The pick itself.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// What was said of the endpoint chosen last.
+    pub(crate) room: Option<u64>,
+}
 
 impl Observe for Live {
     const LIVE: bool = true;
+
+    fn may_have(&mut self, room: u64) {
+        self.room = Some(room);
+    }
 }
 
 impl Candidates {

@@ -44,6 +44,8 @@ pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
     /// Those that are forgotten, with requests still in flight.
     left: Mutex<Vec<Arc<EndpointState>>>,
+    /// There were some at the last look.
+    any_left: AtomicBool,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
     turns: Mutex<HashMap<&'static str, Arc<Turns>>>,
     /// Of where turns start.
@@ -105,6 +107,7 @@ impl PoolState {
         Self {
             endpoints: Mutex::default(),
             left: Mutex::default(),
+            any_left: AtomicBool::new(false),
             probes: Mutex::default(),
             turns: Mutex::default(),
             seed: rng.random(),
@@ -132,7 +135,7 @@ impl PoolState {
     pub fn retain(&self, known: &HashSet<EndpointId>) {
         let mut left = locked(&self.left);
         left.extend(locked(&self.endpoints).extract_if(|id, _| !known.contains(id)).map(|(_, state)| state));
-        left.retain(|state| state.in_flight() > 0);
+        self.look_at_left(&mut left);
         locked(&self.probes).retain(|_, probes| Arc::strong_count(probes) > 1);
     }
 
@@ -148,15 +151,22 @@ impl PoolState {
         self.shared.total.start(|| self.in_flight());
     }
 
-    /// Looks whether requests have ended that began before bounded load had them counted: until then it adds up the endpoints' for
-    /// each pick. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
+    /// Looks whether requests have ended that began before bounded load had them counted, or at endpoints that are forgotten: until then
+    /// it adds up the endpoints' for each pick. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
     pub fn settle(&self) {
+        self.look_at_left(&mut locked(&self.left));
         self.shared.total.settle(|| self.in_flight());
     }
 
-    /// The same as [`Self::in_flight`], in O(workers); `None` as long as not all are counted.
+    fn look_at_left(&self, left: &mut Vec<Arc<EndpointState>>) {
+        left.retain(|state| state.in_flight() > 0);
+        self.any_left.store(!left.is_empty(), Relaxed);
+    }
+
+    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted, or some are in flight
+    /// to endpoints that are forgotten.
     pub(crate) fn total(&self) -> Option<u64> {
-        self.shared.total.read()
+        if self.any_left.load(Relaxed) { None } else { self.shared.total.read() }
     }
 
     /// Whether something happened that [`Tuner::tick`](crate::Tuner::tick) should look at soon: an endpoint failed often

@@ -98,7 +98,7 @@ impl Keyed {
             }
             has < room
         };
-        match &self.owners {
+        let found = match &self.owners {
             Owners::Ring(ring) => ring.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
             Owners::Maglev(maglev) => maglev.walk(key).take(MAX_STEPS).find(|index| may(*index, observer)),
             Owners::Rendezvous(nodes) => {
@@ -110,8 +110,11 @@ impl Keyed {
                 // After the scores: of an endpoint that is full, that is the last word.
                 nodes.owner(key, |index| may(index, observer))
             }
+        };
+        if let (Some(index), Some(bound)) = (found, self.bound) {
+            observer.may_have(total.map_or(1, |total| bound.room(scene.slots[index].weight, total)));
         }
-        .or_else(|| Self::least_loaded(scene))
+        found.or_else(|| Self::least_loaded(scene))
     }
 
     /// Where there is most room: only if weights are so far apart that the walk did not come by.
@@ -135,7 +138,7 @@ impl Owners {
 }
 
 impl Bound {
-    /// How many requests an endpoint may have in flight, with one that comes to the `total` of all: 1 at least, so that none of this has
+    /// How many requests an endpoint may have in flight, with one that comes to the `total` of all: 1 at least, so that nothing of this has
     /// to be asked of one that has none.
     #[expect(
         clippy::cast_precision_loss,

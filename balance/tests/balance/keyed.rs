@@ -1,11 +1,18 @@
 //! Which endpoint has a key, and where its requests go when that one is full.
 
+use std::{
+    hint,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+};
+
 use evenkeel_balance::{
-    Algorithm, Backend, Balancer, ConsistentHash, HashFunction, Key, PoolSpec, PoolState, Query, Table, Time,
+    Algorithm, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key, PoolSpec, PoolState, Query,
+    Table, Time,
 };
 use rand::{SeedableRng as _, rngs::SmallRng};
 
-use crate::common::{Pool, backend, endpoint, equal};
+use crate::common::{MS, Pool, backend, endpoint, equal};
 
 const TABLES: [Table; 3] =
     [Table::Ring { points_per_weight: 160 }, Table::Maglev { size: 65537 }, Table::Rendezvous];
@@ -94,4 +101,64 @@ fn bounded_load_leaves_room_by_weight_within_a_backend() {
         };
         check(table, vec![two("b", 3), two("c", 2)]);
     }
+}
+
+#[test]
+fn requests_elsewhere_make_no_room() {
+    let names = |part: &str, healthy| {
+        let named = move |number| Endpoint { healthy, ..endpoint(&format!("{part}{number}"), 1) };
+        (0..10).map(named).collect::<Vec<_>>()
+    };
+    let spec = |endpoints| PoolSpec::new(hash(TABLES[0], Some(1.25)), vec![backend("b", 1, endpoints)]);
+    let new = names("new", true);
+    // Where those that were there before are gone, or out of rotation.
+    for old in [vec![], names("old", false)] {
+        let mut pool = Pool::of(spec(names("old", true)));
+        let streams = pool.guards(500);
+        pool.set(spec([new.clone(), old].concat()));
+        pool.tick(MS);
+        let mut open = Vec::new();
+        for total in 0..30_u32 {
+            let pick = pool.balancer.pick(&asked(5), &mut pool.rng).expect("an endpoint");
+            let has = pool.state.endpoint(&pick.endpoint.id).in_flight();
+            assert!(has <= u64::from((5 * (total + 1)).div_ceil(40)), "{has} with {total} others");
+            open.push(pick.guard);
+        }
+        drop(streams);
+    }
+}
+
+#[test]
+fn threads_together_keep_to_the_bound() {
+    const ROUNDS: usize = 20_000;
+    let pool = Pool::new(hash(TABLES[0], Some(1.25)), equal(10));
+    let arrived = AtomicUsize::new(0);
+    // No thread goes on before both have come so far, and both go on at once, or they would hardly ever meet at an endpoint.
+    let meet = |times: usize| {
+        arrived.fetch_add(1, SeqCst);
+        for looks in 0_u32.. {
+            match () {
+                () if arrived.load(SeqCst) >= 2 * times => break,
+                () if looks > 1000 => thread::yield_now(),
+                () => hint::spin_loop(),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for worker in 0..2 {
+            let (balancer, meet) = (&pool.balancer, &meet);
+            scope.spawn(move || {
+                let mut rng = SmallRng::seed_from_u64(1);
+                let query = Query { worker, ..asked(5) };
+                for round in 0..ROUNDS {
+                    meet(3 * round + 1);
+                    let pick = balancer.pick(&query, &mut rng).expect("an endpoint");
+                    meet(3 * round + 2);
+                    let state = balancer.state_of(pick.index).expect("its state");
+                    assert_eq!(state.in_flight(), 1, "of two at ten, each has its own");
+                    meet(3 * round + 3);
+                }
+            });
+        }
+    });
 }
