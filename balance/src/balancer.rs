@@ -217,15 +217,27 @@ impl Balancer {
     }
 
     /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its signals
-    /// are [`Signals::Fed`](crate::Signals::Fed). Of each backend, and hardly ever more than 8.
-    pub fn to_probe<'a>(&'a self, rng: &'a mut impl Rng) -> impl Iterator<Item = usize> + 'a {
-        self.sets.iter().flat_map(move |set| {
-            let drawn = match &set.candidates {
-                Candidates::Prequal(prequal) => prequal.to_probe(rng),
-                _ => Default::default(),
-            };
-            drawn.into_iter().map(move |index| set.first + index)
-        })
+    /// are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there. Hardly ever more than 8.
+    pub fn to_probe(&self, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
+        let set = match self.sets.as_slice() {
+            [] => None,
+            [one] => Some(one),
+            [_, _, ..] => self.set_by_chance(rng),
+        };
+        let drawn = set.map_or_else(Default::default, |set| match &set.candidates {
+            Candidates::Prequal(prequal) => prequal.to_probe(rng),
+            _ => Default::default(),
+        });
+        drawn.into_iter().map(move |index| set.map_or(0, |set| set.first) + index)
+    }
+
+    fn set_by_chance(&self, rng: &mut impl Rng) -> Option<&Set> {
+        let mut left = self.sets.iter().map(|set| set.share).sum::<f64>() * rng.random::<f64>();
+        let found = self.sets.iter().find(|set| {
+            left -= set.share;
+            left < 0.0
+        });
+        found.or(self.sets.last())
     }
 
     /// The index of the endpoint to which a request goes.
