@@ -4,6 +4,7 @@ mod common;
 
 mod adaptive;
 mod allocations;
+mod around;
 mod auto;
 mod changes;
 mod ejection;
