@@ -8,7 +8,16 @@ use plotters::{
 use super::text;
 use crate::number;
 
+/// In pixels, with the legend.
 const SIZE: (u32, u32) = (860, 420);
+const LEGEND: u32 = 170;
+/// Of a letter of a label, about, and of a line of text.
+const LETTER: u32 = 7;
+const LINE: u32 = 16;
+/// How far values must be apart for a logarithmic axis: on a shorter one hardly any number would stand.
+const DECADE: f64 = 10.0;
+/// Points by which a line is drawn that are marked; more need no marks.
+const MAX_MARKS: usize = 25;
 
 /// A line of a chart, or a colour of its bars.
 #[derive(Clone, Debug)]
@@ -23,7 +32,7 @@ pub(super) struct Frame<'a> {
     pub(super) title: &'a str,
     pub(super) x: &'a str,
     pub(super) y: &'a str,
-    /// The vertical axis is logarithmic; what is not above 0 is left out.
+    /// The vertical axis is logarithmic if values are far apart; what is not above 0 is left out.
     pub(super) logarithmic: bool,
     /// Names along the horizontal axis, at 0, 1, 2 and so on, in place of numbers.
     pub(super) names: &'a [String],
@@ -64,7 +73,7 @@ fn draw(frame: &Frame<'_>, series: &[Series], bars: bool) -> String {
         (-0.5, frame.names.len() as f64 - 0.5)
     };
     let mut svg = String::new();
-    let drawn = if frame.logarithmic {
+    let drawn = if frame.logarithmic && y1 > DECADE * y0 {
         let y = (y0 / 1.2..y1 * 1.2).log_scale();
         plot(&mut svg, frame, &kept, x0..x1, y, y0 / 1.2, bars)
     } else {
@@ -87,8 +96,19 @@ where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let widest = frame.names.iter().map(|name| u32::try_from(name.len()).unwrap_or(0) * LETTER).max();
+    let room = (SIZE.0 - LEGEND) / u32::try_from(frame.names.len().max(1)).unwrap_or(u32::MAX);
+    // Names that do not fit beside each other stand below, by number.
+    let below = if widest.is_some_and(|width| width > room) { frame.names } else { &[] };
+    let height = LINE * u32::try_from(below.len()).unwrap_or(0);
+    let root = SVGBackend::with_string(svg, (SIZE.0, SIZE.1 + height)).into_drawing_area();
     root.fill(&WHITE)?;
+    let (root, list) = root.split_vertically(SIZE.1);
+    for (index, name) in below.iter().enumerate() {
+        let y = i32::try_from(LINE).unwrap_or(0) * i32::try_from(index).unwrap_or(0);
+        list.draw(&Text::new(format!("{}: {name}", index + 1), (60, y), ("sans-serif", 12)))?;
+    }
+    let (root, legend) = root.split_horizontally(SIZE.0 - if series.len() > 1 { LEGEND } else { 0 });
     let mut chart = ChartBuilder::on(&root)
         .caption(frame.title, ("sans-serif", 16))
         .margin(10)
@@ -98,7 +118,8 @@ where
     let name = |at: &f64| {
         let place = number::index(number::whole(at.max(0.0)));
         let whole = (at - at.round()).abs() < 1e-6;
-        frame.names.get(place).filter(|_| whole).cloned().unwrap_or_default()
+        let name = frame.names.get(place).filter(|_| whole).cloned().unwrap_or_default();
+        if below.is_empty() || name.is_empty() { name } else { (place + 1).to_string() }
     };
     let figure = |at: &f64| text::number(*at);
     let labels = frame.names.len().clamp(1, 40);
@@ -113,22 +134,22 @@ where
     let width = 0.8 / series.len().max(1) as f64;
     for (index, each) in series.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
-        let key = move |(x, y): (i32, i32)| Rectangle::new([(x, y - 4), (x + 10, y + 4)], colour.filled());
         if bars {
             let left = |x: f64| x - 0.4 + width * index as f64;
             let bar = |(x, y): &(f64, f64)| {
                 Rectangle::new([(left(*x), floor), (left(*x) + width, *y)], colour.filled())
             };
-            chart.draw_series(each.points.iter().map(bar))?.label(&each.name).legend(key);
+            chart.draw_series(each.points.iter().map(bar))?;
         } else {
-            let line = LineSeries::new(each.points.iter().copied(), colour.stroke_width(2));
-            chart.draw_series(line)?.label(&each.name).legend(key);
+            chart.draw_series(LineSeries::new(each.points.iter().copied(), colour.stroke_width(2)))?;
+            let marked = each.points.iter().filter(|_| each.points.len() <= MAX_MARKS);
+            chart.draw_series(marked.map(|point| Circle::new(*point, 3, colour.filled())))?;
         }
-    }
-    if series.len() > 1 {
-        let style = chart.configure_series_labels();
-        let mut style = style;
-        style.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw()?;
+        if series.len() > 1 {
+            let y = 40 + 18 * i32::try_from(index).unwrap_or(0);
+            legend.draw(&Rectangle::new([(0, y), (10, y + 8)], colour.filled()))?;
+            legend.draw(&Text::new(each.name.clone(), (15, y - 2), ("sans-serif", 12)))?;
+        }
     }
     root.present()?;
     Ok(())

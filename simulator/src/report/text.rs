@@ -83,9 +83,9 @@ pub fn verdicts(verdicts: &[Verdict]) -> Vec<Vec<String>> {
 }
 
 #[derive(Clone, Copy)]
-struct Column {
-    heading: &'static str,
-    figure: Figure,
+pub(super) struct Column {
+    pub(super) heading: &'static str,
+    pub(super) figure: Figure,
 }
 
 const fn column(heading: &'static str, figure: Figure) -> Column {
@@ -101,7 +101,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Shown where something must hold of them.
-const EXTRA: [Column; 9] = [
+pub(super) const EXTRA: [Column; 9] = [
     column("answers/s", Figure::Throughput),
     column("peak p99 ms", Figure::PeakP99),
     column("recovery s", Figure::Recovery),
@@ -115,22 +115,32 @@ const EXTRA: [Column; 9] = [
 
 impl Column {
     fn cell(self, row: &Row) -> String {
-        let percent = matches!(self.figure, Figure::Errors | Figure::Moved | Figure::Strays);
         let mean = row.mean(|figures: &Figures| figures.figure(self.figure));
-        number(if percent { 100.0 * mean } else { mean })
+        number(if is_part(self.figure) { 100.0 * mean } else { mean })
     }
 }
 
+/// A part of 1, told in per cent.
+pub(super) const fn is_part(figure: Figure) -> bool {
+    matches!(figure, Figure::Errors | Figure::Moved | Figure::Strays)
+}
+
 impl Results {
-    fn has(&self, figure: Figure) -> bool {
+    pub(super) fn has(&self, figure: Figure) -> bool {
         figure != Figure::Errors
             || self.rows.iter().any(|row| row.mean(|figures| figures.figure(figure)) > 0.0)
     }
 
-    fn asks(&self, figure: Figure) -> bool {
-        let keys = self.scenario.variants.iter().any(|variant| variant.case.keys.is_some());
-        let asked = self.scenario.expect.iter().any(|expect| expect.figure == figure);
-        asked || (keys && figure == Figure::LargestShare)
+    pub(super) fn asks(&self, figure: Figure) -> bool {
+        (0..self.scenario.variants.len()).any(|variant| self.asks_in(figure, variant))
+    }
+
+    /// Something must hold of it in this variant, or it is what keys are about.
+    pub(super) fn asks_in(&self, figure: Figure, variant: usize) -> bool {
+        let variant = &self.scenario.variants[variant];
+        let mut asked = self.scenario.expect.iter().filter(|expect| expect.figure == figure);
+        asked.any(|expect| self.scenario.selects(&expect.r#in, &variant.labels))
+            || (variant.case.keys.is_some() && figure == Figure::LargestShare)
     }
 }
 
