@@ -252,17 +252,21 @@ impl Balancer {
             return Some(index);
         }
         // A request that comes again leaves the turn to the next one: it would take that of the endpoint at which it failed from
-        // those that are well, so that first attempts met the failing one more often.
-        let take = O::LIVE && query.tried.is_empty();
+        // those that are well, so that first attempts met the failing one more often. It goes by chance, since the turn to come is the
+        // same for all that come again until then.
+        let again = !query.tried.is_empty();
+        let take = O::LIVE && !again;
+        let by_chance = again.then(|| u64::from(rng.random::<u32>()));
         let worker = self.turns.of(query.worker);
         let (start, own_turn) = self.set(query, worker, take)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
             let set = &self.sets[wrapped(start + step, self.sets.len())];
             // A set's own turns have no gaps; those of all sets together would always meet the same endpoints.
-            let turn = || match own_turn {
-                Some(turn) if step == 0 => turn,
-                _ => worker.endpoint(take),
+            let turn = || match (by_chance, own_turn) {
+                (Some(turn), _) => turn,
+                (None, Some(turn)) if step == 0 => turn,
+                (None, _) => worker.endpoint(take),
             };
             observer.begin(set.first);
             let local = set.candidates.select(&self.scene(set, query), turn, rng, observer)?;

@@ -189,13 +189,30 @@ impl Candidates {
         observer: &mut O,
     ) -> Option<usize> {
         match self {
-            Self::Cyclic(shares) => scene.from(shares.entry(turn())?),
+            Self::Cyclic(shares) => cyclic(shares, scene, turn(), rng),
             Self::Random(alias) => random(alias, scene, rng),
             Self::Least(least) => least.select(scene, turn, rng, observer),
             Self::Keyed(keyed) => keyed.select(scene, rng, observer),
             Self::Prequal(prequal) => prequal.select(scene, rng, observer),
         }
     }
+}
+
+/// `first`, or if it is excluded one that is drawn: the next one would always stand in for it.
+fn or_drawn(first: usize, scene: &Scene<'_>, mut draw: impl FnMut() -> usize) -> usize {
+    if !scene.excludes(first) {
+        return first;
+    }
+    (0..MAX_DRAWS).map(|_| draw()).find(|index| !scene.excludes(*index)).unwrap_or(first)
+}
+
+fn cyclic(shares: &Shares, scene: &Scene<'_>, turn: u64, rng: &mut impl Rng) -> Option<usize> {
+    scene.from(or_drawn(shares.entry(turn)?, scene, || by_chance(shares, rng)))
+}
+
+/// An entry by its weight; there must be one.
+fn by_chance(shares: &Shares, rng: &mut impl Rng) -> usize {
+    shares.entry(rng.random::<u32>().into()).unwrap_or(0)
 }
 
 /// A draw by weight, again a few times if what is drawn is excluded; then the next in order.

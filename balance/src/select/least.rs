@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{COMPARE_ALL, Fallback, Observe, Scene, Score};
+use super::{COMPARE_ALL, Fallback, Observe, Scene, Score, by_chance, or_drawn};
 use crate::{
     LeastResponseTime,
     alias::{Alias, Drawn, MAX_DRAWS},
@@ -68,10 +68,12 @@ impl Least {
             Among::All => {
                 #[expect(clippy::cast_possible_truncation, reason = "below the number of endpoints")]
                 let start = (turn() % len as u64) as usize;
+                let start = or_drawn(start, scene, || rng.random_range(0..len));
                 self.lowest(in_turn(start), scene, observer)
             }
             Among::Turn { choices, start } => {
-                self.lowest(in_turn(start.entry(turn())?).take(*choices), scene, observer)
+                let first = or_drawn(start.entry(turn())?, scene, || by_chance(start, rng));
+                self.lowest(in_turn(first).take(*choices), scene, observer)
             }
             Among::Drawn { choices, alias } => {
                 let mut drawn = Drawn::new();

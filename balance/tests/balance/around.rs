@@ -1,8 +1,10 @@
 //! What surrounds every algorithm: health and panic, sessions, slow start, and endpoints nearby.
 
+use std::collections::BTreeMap;
+
 use evenkeel_balance::{Endpoint, Locality, Place, PoolSpec, Query, SlowStart};
 
-use crate::common::{Pool, S, algorithms, backend, endpoint, seconds};
+use crate::common::{Pool, S, algorithms, backend, endpoint, is_by_key, seconds};
 
 fn healthy(count: usize, of: usize) -> Vec<Endpoint> {
     let healthy = |index| Endpoint { healthy: index < count, ..endpoint(&format!("e{index}"), 1) };
@@ -82,5 +84,36 @@ fn endpoints_nearby_come_first_as_far_as_they_are_well() {
             let near = f64::from(near.sum::<u32>()) / 4000.0;
             assert!((near - expect).abs() < 0.05, "{algorithm:?}: {near} of {expect}");
         }
+    }
+}
+
+/// Where requests go by far more often than to others is no matter of chance: of 4000 at three, 1333 within 10 %.
+fn check_even(counts: &BTreeMap<String, u32>, of: &str) {
+    assert!(
+        counts.len() == 3 && counts.values().all(|count| (1200..1466).contains(count)),
+        "{of}: {counts:?}"
+    );
+}
+
+#[test]
+fn what_misses_its_endpoint_is_spread_over_the_others() {
+    for algorithm in algorithms().into_iter().filter(|each| !is_by_key(each)) {
+        let mut pool = Pool::new(algorithm.clone(), vec![backend("b", 1, healthy(4, 4))]);
+        // By a session that failed, with no others between that would take turns.
+        let mut counts = BTreeMap::new();
+        for _ in 0..4000 {
+            let query = Query { tried: &[1], ..Query::at(pool.now, 0) };
+            let pick = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
+            *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
+        }
+        check_even(&counts, &format!("{algorithm:?} again"));
+        let _full = pool.begins("e1");
+        let mut counts = BTreeMap::new();
+        for _ in 0..4000 {
+            let query = Query { max_in_flight: Some(1), ..Query::at(pool.now, 0) };
+            let pick = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
+            *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
+        }
+        check_even(&counts, &format!("{algorithm:?} beside one that is full"));
     }
 }

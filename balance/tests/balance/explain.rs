@@ -125,7 +125,7 @@ fn of_two_backends_one_has_its_turn_and_the_other_is_another_set() {
     }
     let query = Query { tried: &[0, 1], ..Query::at(pool.now, 0) };
     for _ in 0..4 {
-        let explained = pool.balancer.explain(&query, &mut pool.rng);
+        let explained = pool.balancer.explain(&query, &mut pool.rng.clone());
         let picked = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint").index;
         assert_eq!(explained.picked, Some(picked), "the turn of a set that was tried goes to the next");
         let fates: Vec<_> = explained.candidates.iter().map(|each| each.fate).collect();

@@ -115,7 +115,10 @@ fn by_load(results: &Results) -> BTreeMap<String, Vec<usize>> {
     let loads = |group: &Vec<usize>| {
         let mut loads: Vec<_> = group.iter().map(|index| variants[*index].case.load).collect();
         loads.sort_by(f64::total_cmp);
-        group.len() > 1 && loads.windows(2).all(|pair| pair[0] < pair[1])
+        let at = |index: &usize| Case { load: loads[0], ..variants[*index].case.clone() };
+        group.len() > 1
+            && loads.windows(2).all(|pair| pair[0] < pair[1])
+            && group.iter().all(|index| at(index) == at(&group[0]))
     };
     let axes = (0..results.scenario.axes.len()).map(groups);
     axes.into_iter().find(|groups| groups.values().all(loads)).unwrap_or_default()
