@@ -22,6 +22,10 @@ const MIN_ANSWERS: u64 = 8;
 /// Part of the endpoints that must report their load for it to be used.
 const MIN_REPORTING: f64 = 0.9;
 
+/// Spread up to which the predictions were fitted: beyond it they would tell of tails thousands of times as long, and which algorithm is
+/// best does not change any more.
+const MAX_SPREAD: f64 = 0.7;
+
 /// What Auto went by.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
@@ -156,7 +160,7 @@ pub(super) fn predictions(auto: &Auto, evidence: &Evidence) -> Vec<(Algorithm, f
             | Algorithm::ConsistentHash(_)
             | Algorithm::Auto(_) => return None,
         };
-        Some((algorithm.clone(), base * (slope * evidence.spread).exp()))
+        Some((algorithm.clone(), base * (slope * evidence.spread.min(MAX_SPREAD)).exp()))
     };
     auto.allowed.iter().filter_map(prediction).collect()
 }
