@@ -132,6 +132,9 @@ impl Tuner {
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
         self.auto.retain(self.spec.auto(), now);
+        if self.spec.ejection.is_none() {
+            self.end_ejections(now);
+        }
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
     }

@@ -143,12 +143,7 @@ impl EndpointRecord {
 
 impl Tuner {
     pub(super) fn tick_ejections(&mut self, now: Time, rng: &mut impl Rng) {
-        let Some(rules) = self.spec.ejection else {
-            self.records.values_mut().for_each(|record| {
-                record.readmit(now);
-            });
-            return;
-        };
+        let Some(rules) = self.spec.ejection else { return };
         let over = self.clocks.ejection.over(rules.interval.max(Duration::from_millis(100)), now).is_some();
         // Endpoints of several backends are looked at once for each; the second look finds nothing new.
         for index in 0..self.spec.backends.len() {
@@ -171,6 +166,13 @@ impl Tuner {
                     record.ejection.times = record.ejection.times.saturating_sub(1);
                 }
             }
+        }
+    }
+
+    /// For a pool that ejects no more.
+    pub(super) fn end_ejections(&mut self, now: Time) {
+        for record in self.records.values_mut() {
+            record.readmit(now);
         }
     }
 

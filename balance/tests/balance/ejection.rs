@@ -158,6 +158,18 @@ fn who_is_on_probation_counts_as_out() {
 }
 
 #[test]
+fn a_pool_that_ejects_no_more_lets_all_back_in_at_once() {
+    let mut pool = ejecting(10);
+    traffic(&mut pool, 60, "e3");
+    pool.tick(MS);
+    ejected(&pool, "e3");
+    pool.set(PoolSpec { ejection: None, ..ejecting_spec(10) });
+    assert_eq!((standing(&pool, "e3"), report(&pool, "e3").ejection), (Standing::InRotation, None));
+    pool.set(ejecting_spec(10));
+    assert_eq!(standing(&pool, "e3"), Standing::InRotation, "with the errors in a row forgotten");
+}
+
+#[test]
 fn more_on_probation_than_may_be_out_are_tried_again() {
     let mut pool = ejecting(20);
     for bad in ["e0", "e1"] {
