@@ -43,7 +43,7 @@ impl Drop for Checker {
     }
 }
 
-/// What all checks share.
+/// What the checks of all pools share.
 #[derive(Debug)]
 pub(crate) struct Checks {
     pub(crate) runtime: Handle,
@@ -107,6 +107,19 @@ impl Checks {
         let room = Semaphore::new(limits::CHECKS_AT_ONCE);
         Self { runtime, metrics, changed: Changed::default(), room }
     }
+}
+
+/// What the checks of a pool share: a part of the room, so that a pool whose endpoints hang leaves the rest to others.
+#[derive(Debug)]
+pub(crate) struct PoolChecks {
+    pub(crate) all: Arc<Checks>,
+    room: Semaphore,
+}
+
+impl PoolChecks {
+    pub(crate) fn new(all: &Arc<Checks>) -> Self {
+        Self { all: Arc::clone(all), room: Semaphore::new(limits::CHECKS_OF_POOL_AT_ONCE) }
+    }
 
     /// Starts to check an endpoint, the first time at once, in place of whoever did; `None` if there is nothing to check.
     pub(crate) fn start(
@@ -120,7 +133,7 @@ impl Checks {
             return None;
         }
         let (checks, health) = (Arc::clone(self), Arc::clone(health));
-        let task = self.runtime.spawn(async move { checks.run(&subject, &plan, &health, number).await });
+        let task = self.all.runtime.spawn(async move { checks.run(&subject, &plan, &health, number).await });
         Some(Checker(task.abort_handle()))
     }
 
@@ -135,11 +148,11 @@ impl Checks {
             let passed = result.is_ok();
             if let Some(change) = health.observe(&mut streak, result.as_ref().err().map(ToString::to_string))
             {
-                self.log(subject, plan, change, result.err().as_ref());
-                self.changed.add(&subject.pool);
+                log(subject, plan, change, result.err().as_ref());
+                self.all.changed.add(&subject.pool);
             }
             if was_ejected && passed && health.is_healthy() {
-                self.changed.add_passed(subject);
+                self.all.changed.add_passed(subject);
             }
             if plan.check.is_none() && !health.is_unverified() {
                 return;
@@ -150,22 +163,13 @@ impl Checks {
     }
 
     async fn probe(&self, plan: &Plan) -> Result<(), probe::CheckError> {
-        // Never closed; if it were, checks would only be less bounded.
-        let _room = self.room.acquire().await.ok();
+        // Never closed; if they were, checks would only be less bounded.
+        let _room_of_pool = self.room.acquire().await.ok();
+        let _room = self.all.room.acquire().await.ok();
         let result = probe::probe(plan).await;
         let word = if result.is_ok() { "passed" } else { "failed" };
-        self.metrics.health_checks_total.with_label_values(&[word]).inc();
+        self.all.metrics.health_checks_total.with_label_values(&[word]).inc();
         result
-    }
-
-    fn log(&self, subject: &Subject, plan: &Plan, healthy: bool, error: Option<&probe::CheckError>) {
-        let (pool, endpoint, address) = (&subject.pool_name, &subject.endpoint, plan.address);
-        match error {
-            Some(error) if !healthy => {
-                tracing::warn!(pool, endpoint, %address, %error, "endpoint is unhealthy");
-            }
-            _ => tracing::info!(pool, endpoint, %address, healthy, "endpoint's health changed"),
-        }
     }
 }
 
@@ -176,5 +180,66 @@ impl EndpointHealth {
             Origin::Controller => Self::healthy(),
             Origin::Disk => Self::unverified(),
         }
+    }
+}
+
+fn log(subject: &Subject, plan: &Plan, healthy: bool, error: Option<&probe::CheckError>) {
+    let (pool, endpoint, address) = (&subject.pool_name, &subject.endpoint, plan.address);
+    match error {
+        Some(error) if !healthy => {
+            tracing::warn!(pool, endpoint, %address, %error, "endpoint is unhealthy");
+        }
+        _ => tracing::info!(pool, endpoint, %address, healthy, "endpoint's health changed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evenkeel_api::object::{ActiveHealthCheckType, HttpHealthCheck};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A check by HTTP of who listens there, which may take a minute.
+    fn plan(of: &TcpListener) -> Plan {
+        let check = ActiveHealthCheck {
+            type_: ActiveHealthCheckType::Http,
+            http: Some(HttpHealthCheck::default()),
+            port: None,
+            interval: evenkeel_api::Duration::from_secs(60),
+            timeout: evenkeel_api::Duration::from_secs(60),
+            healthy_threshold: 1,
+            unhealthy_threshold: 1,
+        };
+        Plan { address: of.local_addr().unwrap(), check: Some(check) }
+    }
+
+    fn start(pool: &Arc<PoolChecks>, plan: &Plan) -> Option<Checker> {
+        let (uid, pool_name, endpoint) = ("a".into(), "shop/checkout".to_owned(), "one".to_owned());
+        let health = Arc::new(EndpointHealth::healthy());
+        pool.start(Subject { pool: uid, pool_name, endpoint }, plan.clone(), &health)
+    }
+
+    #[tokio::test]
+    async fn a_pool_whose_endpoints_hang_leaves_room_to_others() {
+        let listens = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (hangs, answers) = (listens().await, listens().await);
+        let metrics = Arc::new(Metrics::new(false).unwrap());
+        let checks = Arc::new(Checks::new(Handle::current(), metrics));
+        let pool = || Arc::new(PoolChecks::new(&checks));
+        let stuck = pool();
+        let _checkers: Vec<_> =
+            (0..2 * limits::CHECKS_AT_ONCE).map(|_| start(&stuck, &plan(&hangs))).collect();
+        // So many are under way, and no more come.
+        let mut asked = Vec::new();
+        while asked.len() < limits::CHECKS_OF_POOL_AT_ONCE {
+            asked.push(hangs.accept().await.unwrap());
+        }
+        let _checker = start(&pool(), &plan(&answers));
+        let ours = time::timeout(Duration::from_secs(30), answers.accept()).await;
+        assert!(ours.is_ok(), "the other pool's endpoint is checked");
+        assert!(futures::future::poll_immediate(hangs.accept()).await.is_none(), "more than its room");
     }
 }

@@ -67,6 +67,8 @@ pub(crate) const MEMORY_CONNECTIONS_PERCENT: u64 = 98;
 
 /// Health checks at once.
 pub(crate) const CHECKS_AT_ONCE: usize = 256;
+/// Of those, checks of one pool.
+pub(crate) const CHECKS_OF_POOL_AT_ONCE: usize = CHECKS_AT_ONCE / 2;
 /// Bytes that are read of the body that answers a health check.
 pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
 /// Time between two checks of an endpoint from disk that has no check of its own, and for each to pass.

@@ -198,13 +198,17 @@ impl Ledger {
         self.pools.retain(|uid, _| documents.contains_key(uid));
         let mut changed = BTreeSet::new();
         for (uid, document) in documents {
-            let owner =
-                Owner { workers: self.workers.len(), name: self.shared.name.clone(), pages: &self.pages };
+            let owner = Owner {
+                workers: self.workers.len(),
+                name: self.shared.name.clone(),
+                checks: &self.checks,
+                pages: &self.pages,
+            };
             let pool = self
                 .pools
                 .entry(uid.clone())
                 .or_insert_with(|| PoolEntry::new(uid.clone(), Arc::clone(document), &owner));
-            if pool.update(Arc::clone(document), origin, &self.checks) {
+            if pool.update(Arc::clone(document), origin) {
                 changed.insert(uid.clone());
             }
         }

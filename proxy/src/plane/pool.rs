@@ -22,7 +22,7 @@ use self::endpoint::EndpointEntry;
 use super::{Origin, report};
 use crate::{
     clock,
-    health::{self, Checks, EndpointHealth, Plan, Subject},
+    health::{self, Checks, EndpointHealth, Plan, PoolChecks, Subject},
     limits,
     metrics::PoolMetrics,
     request::{
@@ -42,6 +42,7 @@ pub(super) struct PoolEntry {
     tuner: Tuner,
     tuned: Arc<Mutex<TunerReport>>,
     metrics: Arc<PoolMetrics>,
+    checks: Arc<PoolChecks>,
     pages: Arc<PoolPages>,
     endpoints: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
@@ -59,6 +60,7 @@ pub(super) struct PoolEntry {
 pub(super) struct Owner<'a> {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
+    pub(super) checks: &'a Arc<Checks>,
     pub(super) pages: &'a Pages,
 }
 
@@ -76,6 +78,7 @@ impl PoolEntry {
             state,
             tuned: Arc::new(Mutex::new(tuner.report())),
             tuner,
+            checks: Arc::new(PoolChecks::new(owner.checks)),
             pages: Arc::new(PoolPages::new(owner.pages, &metrics)),
             metrics,
             endpoints: HashMap::new(),
@@ -99,12 +102,7 @@ impl PoolEntry {
     }
 
     /// Takes another version, and what its origin says of the endpoints. Whether that makes a difference.
-    pub(super) fn update(
-        &mut self,
-        document: Arc<PoolDocument>,
-        origin: Origin,
-        checks: &Arc<Checks>,
-    ) -> bool {
+    pub(super) fn update(&mut self, document: Arc<PoolDocument>, origin: Origin) -> bool {
         let vouched =
             origin == Origin::Controller && self.endpoints.values().any(EndpointEntry::is_unverified);
         if !self.new && !vouched && *self.document == *document {
@@ -121,7 +119,7 @@ impl PoolEntry {
             let entry = before.remove(&id).or_else(|| self.endpoints.remove(&id));
             let mut entry = entry.unwrap_or_else(|| EndpointEntry {
                 health: Arc::new(EndpointHealth::new(origin)),
-                metrics: Arc::new(checks.metrics.endpoint()),
+                metrics: Arc::new(self.checks.all.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
                 usage: Arc::default(),
@@ -137,7 +135,7 @@ impl PoolEntry {
                 pool_name: format!("{}/{}", document.namespace, document.name),
                 endpoint: id.to_string(),
             };
-            entry.update(subject, plan, origin, checks);
+            entry.update(subject, plan, origin, &self.checks);
             let usage = usage::Plan::new(&document.algorithm, endpoint.address);
             entry.read_usage(usage, &self.pages);
             self.endpoints.insert(id, entry);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use evenkeel_balance::Time;
 
 use crate::{
-    health::{Checker, Checks, EndpointHealth, Plan, Subject},
+    health::{Checker, EndpointHealth, Plan, PoolChecks, Subject},
     metrics::EndpointMetrics,
     plane::Origin,
     usage::{self, LastUsage, PoolPages},
@@ -29,7 +29,7 @@ impl EndpointEntry {
     }
 
     /// Takes what the origin says of the endpoint, and has it checked by `plan`.
-    pub(super) fn update(&mut self, subject: Subject, plan: Plan, origin: Origin, checks: &Arc<Checks>) {
+    pub(super) fn update(&mut self, subject: Subject, plan: Plan, origin: Origin, checks: &Arc<PoolChecks>) {
         let vouched = origin == Origin::Controller;
         let needless = vouched && plan.check.is_none();
         if self.plan != plan || self.checker.is_none() || needless {
