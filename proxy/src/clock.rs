@@ -22,6 +22,11 @@ pub(crate) fn of(moment: Instant) -> Time {
     Time::ZERO.after(DAY + moment.saturating_duration_since(*EPOCH))
 }
 
+/// Time until a moment of the time of day, which another machine may have told; none if that has passed.
+pub(crate) fn until(moment: SystemTime) -> Duration {
+    moment.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
 /// A moment of the time of day, which another machine may have told: what lies ahead is now, what lies far back a day ago.
 pub(crate) fn at(moment: SystemTime) -> Time {
     let ago = SystemTime::now().duration_since(moment).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_balance::orca::{self, LoadReport};
 use http::{HeaderMap, HeaderName, StatusCode, header::RETRY_AFTER};
 
-use crate::metrics::PoolMetrics;
+use crate::{clock, metrics::PoolMetrics};
 
 const TEXT: HeaderName = HeaderName::from_static(orca::HEADER);
 const BINARY: HeaderName = HeaderName::from_static(orca::HEADER_BINARY);
@@ -40,16 +40,21 @@ pub(crate) fn take(headers: &mut HeaderMap, keep: bool, metrics: &PoolMetrics) -
     }
 }
 
-/// When an endpoint that has too much to do wants to be asked again (RFC 9110, 10.2.3), if it says so in seconds.
+/// When an endpoint that has too much to do wants to be asked again (RFC 9110, 10.2.3): in so many seconds, or at a date by the
+/// time of day.
 pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
         return None;
     }
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = said.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| Some(clock::until(httpdate::parse_http_date(said).ok()?)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -76,7 +81,32 @@ mod tests {
         let after = headers(&[("retry-after", "7")]);
         assert_eq!(retry_after(StatusCode::SERVICE_UNAVAILABLE, &after), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(StatusCode::OK, &after), None);
-        let date = headers(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")]);
-        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, &date), None);
+    }
+
+    /// What is said, and the least and the most that it may be by now, in seconds.
+    fn check_said(said: &str, expect: Option<(u64, u64)>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, said.parse().unwrap());
+        let after = retry_after(StatusCode::TOO_MANY_REQUESTS, &headers);
+        let seconds = |seconds| Duration::from_secs(seconds);
+        let fits = match (after, expect) {
+            (Some(after), Some((least, most))) => (seconds(least)..=seconds(most)).contains(&after),
+            (after, expect) => after.is_none() && expect.is_none(),
+        };
+        assert!(fits, "{said}: {after:?}");
+    }
+
+    #[test]
+    fn when_may_be_said_in_seconds_or_as_a_date() {
+        check_said(" 7 ", Some((7, 7)));
+        let ahead = SystemTime::now() + Duration::from_secs(3_600);
+        // A date is in whole seconds.
+        check_said(&httpdate::fmt_http_date(ahead), Some((3_000, 3_600)));
+        check_said("Fri, 31 Dec 1999 23:59:59 GMT", Some((0, 0)));
+        check_said("Friday, 31-Dec-99 23:59:59 GMT", Some((0, 0)));
+        check_said("Fri Dec 31 23:59:59 1999", Some((0, 0)));
+        check_said("Fri, 32 Dec 1999 23:59:59 GMT", None);
+        check_said("soon", None);
+        check_said("-1", None);
     }
 }
