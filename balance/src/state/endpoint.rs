@@ -91,6 +91,14 @@ impl EndpointState {
         self.response_time.read(now, self.shared.rules.decay.load())
     }
 
+    /// What a request may expect with `load` in flight, itself included, in nanoseconds, as Prequal's in-band samples have it: as
+    /// was measured at about that load, else what is usual in the pool. With nothing else in flight, 0 where nothing is known.
+    #[must_use]
+    pub fn expected_nanos(&self, load: u64, now: Time) -> f64 {
+        let unknown = if load <= 1 { 0.0 } else { self.shared.rules.mean_latency.load() };
+        self.estimate_nanos(load, now).unwrap_or(unknown)
+    }
+
     /// Peak EWMA by another time of decay, in nanoseconds.
     pub(crate) fn response_time(&self, now: Time, decay_nanos: f64) -> Option<f64> {
         self.response_time.read(now, decay_nanos)

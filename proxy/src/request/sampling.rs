@@ -142,17 +142,15 @@ pub(crate) fn ask(worker: &Arc<Worker>, pool: &Arc<Pool>) {
     }
 }
 
-/// What an endpoint has reported lately, or else what this proxy sees of it. It has as many in flight at least as this proxy has
-/// sent it.
+/// What an endpoint has reported lately, or else what this proxy sees of it, as with `InBand`. It has as many in flight at least as
+/// this proxy has sent it.
 fn reported(choice: &Choice, index: usize, max_age: Duration, now: Time) -> Option<ProbeAnswer> {
     let state = choice.balancer.state_of(index)?;
     let own = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
     if let Some(sample) = choice.measured.get(index)?.sample.read(max_age, now) {
         return Some(ProbeAnswer { in_flight: sample.in_flight.max(own), ..sample });
     }
-    // One of which nothing is known is tried with one request.
-    let unknown = (own == 0).then_some(0.0);
-    let nanos = state.response_time_nanos(now).or(unknown)?;
+    let nanos = state.expected_nanos(u64::from(own) + 1, now);
     Some(ProbeAnswer { in_flight: own, latency: Duration::try_from_secs_f64(nanos / 1e9).ok()? })
 }
 
@@ -250,7 +248,55 @@ fn sample(report: &LoadReport) -> Option<ProbeAnswer> {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_balance::{
+        Algorithm, Backend, Balancer, Endpoint, Outcome, PoolSpec, PoolState, Query, Status,
+    };
+
     use super::*;
+    use crate::metrics::Metrics;
+
+    const MAX_AGE: Duration = Duration::from_secs(1);
+
+    fn millis(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// The only endpoint of a pool.
+    fn choice() -> Choice {
+        let state = Arc::new(PoolState::new(1, &mut rand::rng()));
+        let endpoints = vec![Endpoint::new("a", "10.0.0.1:80".parse().unwrap())];
+        let backend = Backend { key: "all".to_owned(), weight: 1, endpoints };
+        let balancer = Balancer::new(&PoolSpec::new(Algorithm::RoundRobin, vec![backend]), &state);
+        let metrics = Metrics::new(false).unwrap();
+        Choice { balancer, measured: vec![Arc::new(metrics.endpoint())] }
+    }
+
+    fn check_reported(choice: &Choice, now: Time, expect: (u32, Duration)) {
+        let found = reported(choice, 0, MAX_AGE, now).unwrap();
+        // Estimates are rounded.
+        let (least, most) = (expect.1.mul_f64(0.99), expect.1.mul_f64(1.01));
+        assert!(found.in_flight == expect.0 && (least..=most).contains(&found.latency), "{found:?}");
+    }
+
+    #[test]
+    fn without_a_report_it_is_as_in_band() {
+        let (choice, now) = (choice(), Time::from_nanos(1_000_000_000));
+        let begin = || choice.balancer.pick(&Query::at(now, 0), &mut rand::rng()).unwrap().guard;
+        check_reported(&choice, now, (0, Duration::ZERO));
+        // Alone a request takes 10 ms, the third beside two others 90 ms.
+        for _ in 0..4 {
+            let held = [10, 40, 90].map(|took| (begin(), took));
+            for (mut guard, took) in held {
+                guard.set_outcome(Outcome::new(Status::Answered(200), now, millis(took)));
+            }
+        }
+        check_reported(&choice, now, (0, millis(10)));
+        let _held = [begin(), begin()];
+        check_reported(&choice, now, (2, millis(90)));
+        choice.measured[0].sample.set(ProbeAnswer { in_flight: 7, latency: millis(5) }, now);
+        check_reported(&choice, now, (7, millis(5)));
+        check_reported(&choice, now.after(2 * MAX_AGE), (2, millis(90)));
+    }
 
     fn check(report: &str, expect: Option<(u32, u64)>) {
         let report = LoadReport::parse(report.as_bytes()).unwrap();
