@@ -27,6 +27,19 @@ pub(crate) struct Affinity {
     pool: String,
 }
 
+/// How a request's session goes on, as of the pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// The client brings none: it begins here.
+    Begun,
+    /// Its endpoint was picked.
+    Kept,
+    /// Its endpoint is gone, or takes no requests, or failed at this one: it is here from now on.
+    Moved,
+    /// Its endpoint was only full: this request goes elsewhere, and the session stays.
+    PassedOver,
+}
+
 impl Affinity {
     /// The sessions of a pool with these endpoints. O(n).
     pub(crate) fn new(

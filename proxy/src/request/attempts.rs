@@ -6,13 +6,14 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_balance::{EndpointId, Guard, Key, Outcome, Query, Status};
+use evenkeel_balance::{EndpointId, Guard, Key, Outcome, Pick, Query, Status};
 use http::StatusCode;
 use http_body::Body as _;
 use smallvec::SmallVec;
 
 use super::{
     Wish,
+    affinity::Course,
     body::{Exchange, Turn, Upload},
     error::{Origin, RequestError},
     forward::{self, Answer, Failed, Parcel},
@@ -20,7 +21,12 @@ use super::{
     queue::{Place, Refusal},
     sampling,
 };
-use crate::{clock, connection::Connection, respond, snapshot::Pool};
+use crate::{
+    clock,
+    connection::Connection,
+    respond,
+    snapshot::{Choice, Pool},
+};
 
 /// A request that looks for an endpoint.
 struct Search<'a> {
@@ -40,6 +46,8 @@ struct Found {
     address: SocketAddr,
     index: usize,
     place: Place,
+    /// Of the request's session, where the pool has sessions.
+    course: Option<Course>,
 }
 
 /// An endpoint that has not answered yet. If the client goes away before it does, it is learned how long that was.
@@ -109,7 +117,7 @@ impl Search<'_> {
                 Ok(answer) => {
                     let refused = self.pool().retry.refuses(answer.response.status());
                     let Some((again, another)) = self.another(spare.filter(|_| refused)) else {
-                        return self.answered(found, answer, sent);
+                        return self.deliver(found, answer, sent);
                     };
                     self.retried("status", &another);
                     self.give_up(found, answer, sent);
@@ -203,13 +211,50 @@ impl Search<'_> {
             max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
             ..Query::at(clock::now(), self.connection.worker.index)
         };
-        let pick = pool.choice(wish.algorithm).balancer.pick(&query, &mut rand::rng())?;
+        let choice = pool.choice(wish.algorithm);
+        let pick = choice.balancer.pick(&query, &mut rand::rng())?;
         let queue = pool.bounds.map(|_| &pool.queue);
         Some(Found {
             address: pick.endpoint.address,
             index: pick.index,
+            course: pool.affinity.as_ref().map(|_| self.course(choice, &pick)),
             place: Place::new(pick.guard, queue),
         })
+    }
+
+    /// Asked at the pick: by the time of the answer, a session's endpoint may have become full or have room again.
+    fn course(&self, choice: &Choice, pick: &Pick<'_>) -> Course {
+        let Some(session) = &self.wish.session else { return Course::Begun };
+        if *session == pick.endpoint.id {
+            return Course::Kept;
+        }
+        let endpoints = || choice.balancer.endpoints();
+        let is_own = |index: &usize| endpoints().nth(*index).is_some_and(|of| of.id == *session);
+        let own = endpoints().position(|of| of.id == *session);
+        let own = own.and_then(|index| choice.balancer.state_of(index));
+        let is_full = |max: u32| own.is_some_and(|own| own.in_flight() >= u64::from(max));
+        let only_full = self.pool().bounds.is_some_and(|bounds| is_full(bounds.max_in_flight))
+            && !self.tried.iter().any(is_own);
+        if only_full { Course::PassedOver } else { Course::Moved }
+    }
+
+    /// The client is to get this answer, and is told where its session is from now on.
+    fn deliver(
+        &self,
+        found: Found,
+        answer: Answer,
+        sent: Instant,
+    ) -> Result<(Answer, Exchange), RequestError> {
+        let (index, course) = (found.index, found.course);
+        let (mut answer, exchange) = self.answered(found, answer, sent)?;
+        let pool = self.pool();
+        if let (Some(affinity), Some(Course::Begun | Course::Moved)) = (&pool.affinity, course)
+            && let Some(endpoint) = pool.choice(self.wish.algorithm).balancer.endpoints().nth(index)
+            && let Err(error) = affinity.begin(&endpoint.id, answer.response.headers_mut())
+        {
+            tracing::error!(%error, "the affinity cookie is no header");
+        }
+        Ok((answer, exchange))
     }
 
     /// The endpoint has answered: what is ours of that is taken out.
@@ -238,26 +283,9 @@ impl Search<'_> {
         if let Some(report) = &load {
             sampling::learn(pool, measured, report);
         }
-        if let Some(affinity) = &pool.affinity
-            && let Some(endpoint) = choice.balancer.endpoints().nth(found.index)
-            && self.session_begins_at(&endpoint.id)
-            && let Err(error) = affinity.begin(&endpoint.id, headers)
-        {
-            tracing::error!(%error, "the affinity cookie is no header");
-        }
         let retry_after = load::retry_after(status, headers);
         let connections = Arc::clone(&self.connection.worker.endpoints);
         let place = found.place;
         Ok((answer, Exchange { address, place, connections, status, latency, retry_after, load }))
-    }
-
-    /// Whether the client is to come back to this endpoint. One whose own is only full for the moment keeps that.
-    fn session_begins_at(&self, endpoint: &EndpointId) -> bool {
-        let Some(session) = &self.wish.session else { return true };
-        let is_full = |bounds: crate::snapshot::Bounds| {
-            let own = self.pool().endpoints.iter().find(|of| of.id == session.as_str());
-            own.is_some_and(|own| own.state.in_flight() >= u64::from(bounds.max_in_flight))
-        };
-        session != endpoint && !self.pool().bounds.is_some_and(is_full)
     }
 }

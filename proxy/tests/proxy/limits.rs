@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use evenkeel_api::channel::PoolDocument;
+use evenkeel_api::{channel::PoolDocument, object::SessionAffinity};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -73,6 +73,41 @@ async fn a_full_endpoint_is_passed_over() {
     for asked in asked.drain(..) {
         assert_eq!(asked.await.unwrap(), 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_endpoint_was_full_keeps_its_cookie() {
+    let endpoints = [Gated::new().await, Gated::new().await];
+    let addresses = [endpoints[0].endpoint.address, endpoints[1].endpoint.address];
+    let (proxy, address) = serving_as(&addresses, |pool| {
+        limits(1, None)(pool);
+        pool.session_affinity = Some(SessionAffinity::default());
+    })
+    .await;
+    let count = |of: &Gated| of.endpoint.record.count();
+    let mut first = Client::connect(address).await;
+    first.send(GET).await;
+    until("it is at its endpoint", || endpoints.iter().map(count).sum::<usize>() == 1).await;
+    let [one, two] = &endpoints;
+    let (home, other) = if count(one) == 1 { (one, two) } else { (two, one) };
+    home.let_go(1);
+    let told = first.response(false).await;
+    let cookie = told.field("set-cookie")[0].split(';').next().unwrap();
+    let again = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n");
+
+    first.send(&again).await;
+    until("it is back there", || count(home) == 2).await;
+    let mut second = Client::connect(address).await;
+    second.send(&again).await;
+    until("the other, for want of room", || count(other) == 1).await;
+    // There is room again before the other answers.
+    home.let_go(1);
+    assert!(first.response(false).await.field("set-cookie").is_empty());
+    let home_address = home.endpoint.address.to_string();
+    until("room", || report(&proxy, "a").endpoints[&home_address].in_flight == 0).await;
+    other.let_go(1);
+    let passed_over = second.response(false).await;
+    assert_eq!((passed_over.status(), passed_over.field("set-cookie")), (200, vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
