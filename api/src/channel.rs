@@ -16,7 +16,7 @@ pub use merge::{merge, merge_patch};
 pub use report::{
     Acknowledgement, AutoReport, EjectionReport, EndpointReport, ErrorCode, ErrorReport, Health,
     HealthChange, HealthState, PoolReport, PoolsReport, Quantiles, ReceivedSnapshot, RecentReport, Rejection,
-    UsageReport,
+    SessionsReport, UsageReport,
 };
 
 /// UID of a pool: what its state at a proxy is kept under. With files in place of Kubernetes see [`file_pool_uid`].

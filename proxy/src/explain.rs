@@ -238,7 +238,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
     let query = Query {
         client: Some(question.client),
         key: wish.key.as_deref().map(Key::Bytes),
-        affinity: wish.session.as_ref().map(EndpointId::as_str),
+        affinity: wish.session.endpoint().map(EndpointId::as_str),
         max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
         ..Query::at(clock::now(), 0)
     };
@@ -249,7 +249,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         generation: pool.document.generation,
         algorithm: explained.algorithm.name().to_owned(),
         key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
-        session: wish.session.map(|id| id.as_str().to_owned()),
+        session: wish.session.endpoint().map(|id| id.as_str().to_owned()),
         picked: explained.picked.and_then(|index| id(balancer, index)),
         fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
         candidates: explained.candidates.iter().map(|of| candidate(pool, of)).collect(),

@@ -183,6 +183,8 @@ pub(crate) struct PoolMetrics {
     pub(crate) retries_refused: AtomicU64,
     /// Requests that named an algorithm, by that.
     pub(crate) overrides: Tally<&'static str>,
+    /// Requests of a pool with sessions that an endpoint answered, by `affinity::Course`.
+    pub(crate) sessions: Counts<4>,
     /// Endpoints taken out for how they answer, by reason.
     pub(crate) ejections: Tally<&'static str>,
     /// Responses that broke after their head, by reason.
@@ -208,6 +210,7 @@ impl PoolMetrics {
             retried: Tally::default(),
             retries_refused: AtomicU64::default(),
             overrides: Tally::default(),
+            sessions: Counts::new(["begun", "kept", "moved", "passed_over"]),
             ejections: Tally::default(),
             broken: Tally::default(),
             load_reports: LoadReports::default(),
@@ -272,6 +275,11 @@ impl<const N: usize> Counts<N> {
         if let Some(count) = self.counts.get(place) {
             count.fetch_add(1, Relaxed);
         }
+    }
+
+    /// All of them, in the order of their places.
+    pub(crate) fn each(&self) -> [u64; N] {
+        std::array::from_fn(|place| self.counts[place].load(Relaxed))
     }
 
     /// Those that are not 0, by name.

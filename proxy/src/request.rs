@@ -19,12 +19,12 @@ pub(crate) mod sampling;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use evenkeel_api::object::AlgorithmType;
-use evenkeel_balance::EndpointId;
 use http::{Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
 
 use self::{
     account::Account,
+    affinity::Session,
     body::{Ending, Exchange, Forwarded, RequestBody, ResponseBody},
     error::RequestError,
     forward::{Answer, Parcel},
@@ -130,8 +130,8 @@ async fn carry(
 /// What of a request decides to which endpoint it goes.
 pub(crate) struct Wish {
     pub(crate) key: Option<KeyBytes>,
-    /// The endpoint of its session.
-    pub(crate) session: Option<EndpointId>,
+    /// Its session; none where the pool has none.
+    pub(crate) session: Session,
     /// The algorithm that it names.
     pub(crate) algorithm: Option<AlgorithmType>,
 }
@@ -148,7 +148,7 @@ impl Wish {
         let algorithm = overrides.map(|overrides| overriding::named(overrides, head)).transpose()?.flatten();
         Ok(Self {
             key: pool.keys(algorithm).and_then(|keys| key::hash_key(keys, head, host, client)),
-            session: pool.affinity.as_ref().and_then(|it| it.endpoint(&head.headers)).cloned(),
+            session: pool.affinity.as_ref().map_or(Session::New, |it| it.session(&head.headers)),
             algorithm,
         })
     }

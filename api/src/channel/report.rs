@@ -86,6 +86,9 @@ pub struct PoolReport {
     /// Requests that wait until an endpoint has room.
     #[serde(default)]
     pub queued: u64,
+    /// What became of sessions, if the pool has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionsReport>,
     /// The algorithm in use: the pool's, or the one that Auto has chosen.
     pub algorithm: String,
     /// What Auto goes by, if it is the pool's algorithm.
@@ -102,6 +105,20 @@ pub struct PoolReport {
     pub panicking: Vec<String>,
     /// Endpoints by identity.
     pub endpoints: BTreeMap<String, EndpointReport>,
+}
+
+/// Requests that an endpoint answered, by what became of their sessions.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsReport {
+    /// Those that brought none, so that one began.
+    pub begun: u64,
+    /// Those that went to the endpoint of their session.
+    pub kept: u64,
+    /// Those whose session moved, for its endpoint is gone, takes no requests, or failed.
+    pub moved: u64,
+    /// Those that went elsewhere, for the endpoint of their session was full; it keeps the session.
+    pub passed_over: u64,
 }
 
 /// A choice of Auto.

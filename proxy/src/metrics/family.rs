@@ -110,6 +110,13 @@ fn of_balancing(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
             MetricType::GAUGE,
             panics,
         ),
+        tallied(
+            "evenkeel_session_requests_total",
+            "result",
+            "Requests that an endpoint answered, by what became of their sessions.",
+            pools,
+            |of| of.sessions.all(),
+        ),
     ]
 }
 

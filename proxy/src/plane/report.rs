@@ -7,7 +7,7 @@ use std::{
 
 use evenkeel_api::channel::{
     AutoReport, EjectionReport, EndpointReport, Health, HealthChange, PoolReport, Quantiles, RecentReport,
-    UsageReport,
+    SessionsReport, UsageReport,
 };
 use evenkeel_balance::{self as balance, Ejected, EjectionReason, Standing, Time, TunerReport, Usage};
 
@@ -34,11 +34,17 @@ pub(super) fn of(pool: &Pool) -> PoolReport {
         zone: pool.zone.clone(),
         region: pool.region.clone(),
         queued: pool.queue.waiting() as u64,
+        sessions: pool.affinity.as_ref().map(|_| sessions_report(pool)),
         algorithm: tuned.algorithm.name().to_owned(),
         auto: tuned.auto.as_ref().map(|auto| auto_report(auto, now)),
         endpoints: endpoints.collect(),
         panicking: tuned.panicking,
     }
+}
+
+fn sessions_report(pool: &Pool) -> SessionsReport {
+    let [begun, kept, moved, passed_over] = pool.metrics.sessions.each();
+    SessionsReport { begun, kept, moved, passed_over }
 }
 
 /// An endpoint and how it is balanced.

@@ -27,6 +27,25 @@ pub(crate) struct Affinity {
     pool: String,
 }
 
+/// The session of a request, by its cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// It brings none.
+    New,
+    /// Its endpoint is of the pool no more.
+    Gone,
+    At(EndpointId),
+}
+
+impl Session {
+    pub(crate) fn endpoint(&self) -> Option<&EndpointId> {
+        match self {
+            Self::New | Self::Gone => None,
+            Self::At(endpoint) => Some(endpoint),
+        }
+    }
+}
+
 /// How a request's session goes on, as of the pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
@@ -61,9 +80,10 @@ impl Affinity {
         Self { cookie: cookie.clone(), endpoints, attributes, pool: pool.to_owned() }
     }
 
-    /// The endpoint of a request's session, if it has one that is still of the pool.
-    pub(crate) fn endpoint(&self, headers: &HeaderMap) -> Option<&EndpointId> {
-        self.endpoints.get(key::cookie(headers, &self.cookie.name)?)
+    /// The session of a request with these fields.
+    pub(crate) fn session(&self, headers: &HeaderMap) -> Session {
+        let Some(value) = key::cookie(headers, &self.cookie.name) else { return Session::New };
+        self.endpoints.get(value).map_or(Session::Gone, |endpoint| Session::At(endpoint.clone()))
     }
 
     /// Tells the client that its session is at `endpoint` now.
@@ -110,7 +130,8 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert(COOKIE, HeaderValue::try_from(format!("x=1; {pair}")).unwrap());
         let other_proxy = affinity("{}", &["c", "b"]);
-        assert_eq!(other_proxy.endpoint(&request).map(EndpointId::as_str), Some("b"));
-        assert_eq!(affinity("{}", &["a"]).endpoint(&request), None, "it is gone");
+        assert_eq!(other_proxy.session(&request), Session::At("b".into()));
+        assert_eq!(affinity("{}", &["a"]).session(&request), Session::Gone);
+        assert_eq!(other_proxy.session(&HeaderMap::new()), Session::New);
     }
 }

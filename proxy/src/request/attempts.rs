@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::{
     Wish,
-    affinity::Course,
+    affinity::{Course, Session},
     body::{Exchange, Turn, Upload},
     error::{Origin, RequestError},
     forward::{self, Answer, Failed, Parcel},
@@ -206,7 +206,7 @@ impl Search<'_> {
         let query = Query {
             client: Some(self.connection.peer.ip()),
             key: wish.key.as_deref().map(Key::Bytes),
-            affinity: wish.session.as_ref().map(EndpointId::as_str),
+            affinity: wish.session.endpoint().map(EndpointId::as_str),
             tried: &self.tried,
             max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
             ..Query::at(clock::now(), self.connection.worker.index)
@@ -224,7 +224,11 @@ impl Search<'_> {
 
     /// Asked at the pick: by the time of the answer, a session's endpoint may have become full or have room again.
     fn course(&self, choice: &Choice, pick: &Pick<'_>) -> Course {
-        let Some(session) = &self.wish.session else { return Course::Begun };
+        let session = match &self.wish.session {
+            Session::New => return Course::Begun,
+            Session::Gone => return Course::Moved,
+            Session::At(endpoint) => endpoint,
+        };
         if *session == pick.endpoint.id {
             return Course::Kept;
         }
@@ -248,6 +252,9 @@ impl Search<'_> {
         let (index, course) = (found.index, found.course);
         let (mut answer, exchange) = self.answered(found, answer, sent)?;
         let pool = self.pool();
+        if let Some(course) = course {
+            pool.metrics.sessions.add(course as usize);
+        }
         if let (Some(affinity), Some(Course::Begun | Course::Moved)) = (&pool.affinity, course)
             && let Some(endpoint) = pool.choice(self.wish.algorithm).balancer.endpoints().nth(index)
             && let Err(error) = affinity.begin(&endpoint.id, answer.response.headers_mut())

@@ -232,6 +232,18 @@ async fn a_session_stays_at_its_endpoint_and_moves_when_that_is_gone() {
     let moved = client::ask(at(port), &with()[0]).await;
     assert_eq!(moved.status(), 200);
     assert_ne!(field(&moved, "set-cookie"), "", "it is told of its new endpoint");
+
+    let labels = "pool_namespace=\"shop\",pool=\"checkout\",result";
+    for (result, count) in [("begun", 1), ("kept", 13), ("moved", 1)] {
+        until_metric(&proxy, &format!("evenkeel_session_requests_total{{{labels}=\"{result}\"}} {count}"))
+            .await;
+    }
+    let told = serde_json::to_value(report(&proxy, "a")).unwrap();
+    assert_eq!(told["sessions"], json!({"begun": 1, "kept": 13, "moved": 1, "passedOver": 0}));
+    (next.generation, next.session_affinity) = (3, None);
+    activate(&proxy, &[("a", &next)]).await;
+    let told = serde_json::to_value(report(&proxy, "a")).unwrap();
+    assert_eq!(told.get("sessions"), None, "older controllers read on");
 }
 
 /// Beginning of the series that say whether an endpoint takes requests.

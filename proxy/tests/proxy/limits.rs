@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use evenkeel_api::{channel::PoolDocument, object::SessionAffinity};
+use evenkeel_api::{
+    channel::{PoolDocument, SessionsReport},
+    object::SessionAffinity,
+};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -108,6 +111,8 @@ async fn a_session_whose_endpoint_was_full_keeps_its_cookie() {
     other.let_go(1);
     let passed_over = second.response(false).await;
     assert_eq!((passed_over.status(), passed_over.field("set-cookie")), (200, vec![]));
+    let expect = SessionsReport { begun: 1, kept: 1, moved: 0, passed_over: 1 };
+    assert_eq!(report(&proxy, "a").sessions, Some(expect));
 }
 
 #[tokio::test(flavor = "multi_thread")]
