@@ -18,6 +18,11 @@ impl Account {
         Self { pool: Arc::clone(pool), started, code: None }
     }
 
+    /// As of the snapshot that the request came with.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     pub(crate) fn metrics(&self) -> &PoolMetrics {
         &self.pool.metrics
     }

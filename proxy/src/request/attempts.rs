@@ -19,7 +19,7 @@ use super::{
     forward::{self, Answer, Failed, Parcel},
     load,
     queue::{Place, Refusal},
-    sampling,
+    sampling::{self, Sampling},
 };
 use crate::{
     clock,
@@ -287,12 +287,14 @@ impl Search<'_> {
         answer.response.extensions_mut().clear();
         let headers = answer.response.headers_mut();
         let load = load::take(headers, pool.keeps_reports, &pool.metrics);
-        if let Some(report) = &load {
-            sampling::learn(pool, measured, report);
+        let sampled = matches!(pool.sampling, Some(Sampling::Reports(_))).then(|| Arc::clone(measured));
+        if let (Some(report), Some(endpoint)) = (&load, &sampled) {
+            sampling::learn(endpoint, report);
         }
         let retry_after = load::retry_after(status, headers);
         let connections = Arc::clone(&self.connection.worker.endpoints);
         let place = found.place;
-        Ok((answer, Exchange { address, place, connections, status, latency, retry_after, load }))
+        let exchange = Exchange { address, place, connections, status, latency, retry_after, load, sampled };
+        Ok((answer, exchange))
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -23,13 +23,16 @@ use super::{
     account::Account,
     error::Cause,
     headers::{self, Named},
+    load,
     queue::Place,
+    sampling,
 };
 use crate::{
     clock,
     connection::InRequest,
     endpoint::{connect::Sender, connections::Connections},
     limits,
+    metrics::EndpointMetrics,
 };
 use evenkeel_balance::{Outcome, Status, orca::LoadReport};
 
@@ -210,6 +213,8 @@ pub(crate) struct Exchange {
     pub(crate) retry_after: Option<Duration>,
     /// What the endpoint reported of its load.
     pub(crate) load: Option<Box<LoadReport>>,
+    /// Where its reports go beside that, if samples are made of them.
+    pub(crate) sampled: Option<Arc<EndpointMetrics>>,
 }
 
 impl Exchange {
@@ -248,7 +253,7 @@ impl Forwarded {
                     self.end = End::Reached;
                 }
                 if let Some(trailers) = frame.trailers_mut() {
-                    headers::strip_trailers(trailers, &self.named);
+                    self.trailed(trailers);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -260,6 +265,18 @@ impl Forwarded {
                 Poll::Ready(None)
             }
         }
+    }
+
+    /// The endpoint has said its last: what is ours of that is taken out. A report at the end knows more than one in the head.
+    fn trailed(&mut self, trailers: &mut HeaderMap) {
+        let (pool, exchange) = (self.ending.account.pool(), &mut self.exchange);
+        if let Some(report) = load::take(trailers, pool.keeps_reports, &pool.metrics) {
+            if let Some(endpoint) = &exchange.sampled {
+                sampling::learn(endpoint, &report);
+            }
+            exchange.load = Some(report);
+        }
+        headers::strip_trailers(trailers, &self.named);
     }
 
     /// The client takes no more of it.

@@ -154,11 +154,9 @@ fn reported(choice: &Choice, index: usize, max_age: Duration, now: Time) -> Opti
     Some(ProbeAnswer { in_flight: own, latency: Duration::try_from_secs_f64(nanos / 1e9).ok()? })
 }
 
-/// A response has brought a report: kept, if that is the pool's way to learn of load.
-pub(crate) fn learn(pool: &Pool, endpoint: &EndpointMetrics, report: &LoadReport) {
-    if matches!(pool.sampling, Some(Sampling::Reports(_)))
-        && let Some(sample) = sample(report)
-    {
+/// A response has brought a report, of a pool that learns of load so.
+pub(crate) fn learn(endpoint: &EndpointMetrics, report: &LoadReport) {
+    if let Some(sample) = sample(report) {
         endpoint.sample.set(sample, clock::now());
     }
 }

@@ -17,6 +17,7 @@ mod path;
 mod plane;
 mod prequal;
 mod refusals;
+mod reports;
 mod retry;
 mod timeouts;
 mod usage;

@@ -1,5 +1,7 @@
 //! Where Prequal's samples come from.
 
+use std::time::Duration;
+
 use evenkeel_api::channel::PoolDocument;
 use evenkeel_proxy::Proxy;
 use serde_json::{Value, json};
@@ -16,12 +18,31 @@ fn prequal(of: Value) -> impl FnOnce(&mut PoolDocument) {
     }
 }
 
+fn told(in_flight: u32, latency_ms: u32) -> String {
+    let load = format!("named_metrics.requests_in_flight={in_flight},named_metrics.latency_ms={latency_ms}");
+    format!("endpoint-load-metrics: TEXT {load}\r\n")
+}
+
 /// An endpoint that tells its load with each response.
 async fn telling(in_flight: u32, latency_ms: u32) -> Endpoint {
-    let load = format!("named_metrics.requests_in_flight={in_flight},named_metrics.latency_ms={latency_ms}");
-    let answer =
-        format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nendpoint-load-metrics: TEXT {load}\r\n\r\n");
-    canned(answer.leak()).await
+    let load = told(in_flight, latency_ms);
+    canned(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{load}\r\n").leak()).await
+}
+
+/// The same at the end of each, which takes so long.
+async fn telling_last(in_flight: u32, latency_ms: u32, takes: Duration) -> Endpoint {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = format!("{head}2\r\nok\r\n0\r\n{}\r\n", told(in_flight, latency_ms));
+    endpoint(move |mut wire| {
+        let answer = answer.clone();
+        async move {
+            while wire.request().await.is_some() {
+                tokio::time::sleep(takes).await;
+                wire.send(&answer).await;
+            }
+        }
+    })
+    .await
 }
 
 fn requests(endpoint: &Endpoint) -> usize {
@@ -124,4 +145,22 @@ async fn reports_in_responses_find_the_idle_endpoint() {
     })
     .await;
     assert!(client::ask(address, GET).await.field(header)[0].starts_with("TEXT named_metrics."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_in_trailers_find_it_too() {
+    // By what the proxy sees itself, it would be the last to be chosen.
+    let idle = telling_last(1, 1, Duration::from_millis(2)).await;
+    let (busy, slow) = (telling_last(1, 90, Duration::ZERO).await, telling_last(1, 50, Duration::ZERO).await);
+    let of = prequal(json!({"signals": "LoadReports", "maxAge": "1m"}));
+    let (_proxy, address) = serving_as(&[idle.address, busy.address, slow.address], of).await;
+    let mut client = Client::connect(address).await;
+    until_async("most at the idle one", async || {
+        let before = requests(&idle);
+        for _ in 0..40 {
+            assert_eq!(client.ask(GET).await.status(), 200);
+        }
+        requests(&idle) - before > 20
+    })
+    .await;
 }
