@@ -272,6 +272,10 @@ mod tests {
             &prequal(json!({"signals": "Probes", "probe": {"path": "/", "timeout": "2s"}})),
             &["algorithm.prequal.probe.timeout: timeout must be from 1ms to 1s"],
         );
+        rejected(
+            &prequal(json!({"signals": "Probes", "probe": {"path": "/<id>"}})),
+            &["algorithm.prequal.probe.path: \"/<id>\" does not match"],
+        );
         rejected(&json!({"slowStart": {"widow": "2m"}}), &["slowStart.widow: unknown field"]);
         rejected(&json!({"algorithm": {"type": "ConsistentHash"}}), &["algorithm.consistentHash: "]);
         let both = json!({"type": "Ring", "maglev": {}});
@@ -279,6 +283,11 @@ mod tests {
         rejected(
             &json!({"algorithm": {"type": "ConsistentHash", "consistentHash": hash}}),
             &["algorithm.consistentHash.keys[0].name: ", "algorithm.consistentHash.table.maglev: "],
+        );
+        let unseen = json!({"keys": [{"type": "Query", "name": "<id>"}]});
+        rejected(
+            &json!({"algorithm": {"type": "ConsistentHash", "consistentHash": unseen}}),
+            &["algorithm.consistentHash.keys[0].name: name must be as it is written in the query"],
         );
         let none = json!({"cookie": {"sameSite": "None"}});
         rejected(

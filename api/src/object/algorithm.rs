@@ -261,7 +261,7 @@ pub enum PrequalSignals {
 #[serde(rename_all = "camelCase")]
 pub struct PrequalProbe {
     /// Path, and query if any.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*$"))]
     pub path: String,
 
     /// Port to ask, if it is not the endpoint's own.

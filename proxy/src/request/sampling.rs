@@ -246,9 +246,11 @@ fn sample(report: &LoadReport) -> Option<ProbeAnswer> {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_api::schema;
     use evenkeel_balance::{
         Algorithm, Backend, Balancer, Endpoint, Outcome, PoolSpec, PoolState, Query, Status,
     };
+    use serde_json::json;
 
     use super::*;
     use crate::metrics::Metrics;
@@ -309,5 +311,20 @@ mod tests {
         check("TEXT named_metrics.requests_in_flight=7", None);
         check("TEXT named_metrics.requests_in_flight=7,named_metrics.latency_ms=1e300", None);
         check("TEXT cpu_utilization=0.5", None);
+    }
+
+    #[test]
+    fn every_path_that_the_schema_lets_through_is_asked_as_it_is() {
+        for character in '!'..='~' {
+            let path = format!("/a{character}?b={character}");
+            let prequal = json!({"signals": "Probes", "probe": {"path": path}});
+            if schema::check(&json!({"algorithm": {"type": "Prequal", "prequal": prequal}})).is_empty() {
+                let Some(Sampling::Probes(plan)) = Sampling::new(&serde_json::from_value(prequal).unwrap())
+                else {
+                    panic!("{path}: no probes");
+                };
+                assert_eq!(plan.uri, *path.as_str());
+            }
+        }
     }
 }

@@ -73,8 +73,8 @@ pub struct ConsistentHash {
     .message("name is what types Header, Cookie and Query need, and no other has").field_path(".name"))]
 #[x_kube(validation = Rule::new("!has(self.name) || self.type == 'Query' || self.name.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')")
     .message("name must be letters, digits and -._~!#$%&*+^| for a header or a cookie").field_path(".name"))]
-#[x_kube(validation = Rule::new("!has(self.name) || self.type != 'Query' || self.name.matches('^[^&=#?]+$')")
-    .message("name must be as it is written in the query, without & = # ?").field_path(".name"))]
+#[x_kube(validation = Rule::new("!has(self.name) || self.type != 'Query' || self.name.matches('^[^&=#?<>\"]+$')")
+    .message("name must be as it is written in the query, without & = # ? < > \"").field_path(".name"))]
 pub struct HashKey {
     /// What it is.
     #[serde(rename = "type")]

@@ -238,6 +238,7 @@ async fn algorithms(bad: &mut Refusals) {
         (json!({"type": "Path", "name": "x"}), "no other has"),
         (json!({"type": "Header", "name": "x:y"}), "letters, digits"),
         (json!({"type": "Query", "name": "a=b"}), "without & = # ?"),
+        (json!({"type": "Query", "name": "<id>"}), "without & = # ?"),
     ] {
         let field = "spec.algorithm.consistentHash.keys[0].name";
         bad.check("/spec/algorithm", hash(json!({"keys": [key]})), &[field, words]).await;
@@ -266,9 +267,13 @@ async fn behaviour(bad: &mut Refusals) {
     )
     .await;
     let http = |parameters: Value| json!({"active": {"type": "HTTP", "http": parameters}});
+    let probe = |path| json!({"type": "Prequal", "prequal": {"signals": "Probes", "probe": {"path": path}}});
+    let page = |path| json!({"type": "Adaptive", "adaptive": {"prometheus": {"path": path}}});
     for path in ["health", "/a b", "/a#b", "/<id>"] {
         let field = "spec.healthCheck.active.http.path";
         bad.check("/spec/healthCheck", http(json!({"path": path})), &[field]).await;
+        bad.check("/spec/algorithm", probe(path), &["spec.algorithm.prequal.probe.path"]).await;
+        bad.check("/spec/algorithm", page(path), &["spec.algorithm.adaptive.prometheus.path"]).await;
     }
     let field = "spec.healthCheck.active.http.expectedStatuses";
     for range in ["2xx", "600", "299-200"] {
