@@ -196,5 +196,27 @@ spec:
                 .replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: b, port: 8000, protocol: HTTP}"),
             &["line 7: spec.listeners: two listeners have the same port"],
         );
+        check(
+            &MANIFEST
+                .replace("protocol: HTTP}", "protocol: HTTP}\n  - {name: web, port: 8001, protocol: HTTP}"),
+            &["line 8: spec.listeners[1]: duplicate value: {\"name\":\"web\"}"],
+        );
+        check(
+            &MANIFEST.replace("protocol: HTTP}", "protocol: HTTP, hostnames: [a.b, c.d, a.b]}"),
+            &["line 7: spec.listeners[0].hostnames[2]: duplicate value: \"a.b\""],
+        );
+        let nameless = "protocol: HTTP}\n  - {port: 8001, protocol: HTTP}\n  - {port: 8002, protocol: HTTP}";
+        check(
+            &MANIFEST.replace("protocol: HTTP}", nameless),
+            &[
+                "line 8: spec.listeners[1]: \"name\" is a required property",
+                "line 9: spec.listeners[2]: \"name\" is a required property",
+            ],
+        );
+        let class = "apiVersion: evenkeel.dev/v1alpha1\nkind: ProxyClass\nmetadata: {name: default}\n";
+        check(
+            &format!("{class}spec: {{trustedCIDRs: [10.0.0.0/8, 10.0.0.0/8]}}\n"),
+            &["line 4: spec.trustedCIDRs[1]: duplicate value: \"10.0.0.0/8\""],
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The rules of the CRDs: bounds, CEL and defaults, for whoever is not an API server. The CRD is their only source, so that
 //! kubectl, a folder of files and the config channel refuse the same things with the same words.
 
+mod structure;
+
 use std::sync::LazyLock;
 
 use jsonschema::paths::LocationSegment;
@@ -171,10 +173,7 @@ impl ObjectSchema {
 
     /// Reads an object as an API server would take it.
     pub(crate) fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Vec<SchemaError>> {
-        let mut errors = Vec::new();
-        unknown_fields(&self.schema, value, &mut Vec::new(), &mut |path| {
-            errors.push(SchemaError { path: path.to_vec(), message: "unknown field".to_owned() });
-        });
+        let mut errors = structure::errors(&self.schema, value);
         let value = apply_defaults(&self.schema, value);
         errors.extend(self.bounds.iter_errors(&value).map(|error| SchemaError {
             path: error.instance_path().iter().map(segment).collect(),
@@ -201,36 +200,6 @@ fn segment(segment: LocationSegment<'_>) -> Segment {
     match segment {
         LocationSegment::Property(name) => Segment::key(&name),
         LocationSegment::Index(index) => Segment::Index(index),
-    }
-}
-
-/// Calls `found` with the path of each field that `schema` does not name.
-fn unknown_fields(
-    schema: &Value,
-    value: &Value,
-    path: &mut Vec<Segment>,
-    found: &mut impl FnMut(&[Segment]),
-) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                path.push(Segment::key(name));
-                let of_name = schema["properties"].get(name);
-                match of_name.or_else(|| schema.get("additionalProperties")) {
-                    Some(schema) => unknown_fields(schema, value, path, found),
-                    None => found(path),
-                }
-                path.pop();
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push(Segment::Index(index));
-                unknown_fields(&schema["items"], item, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
     }
 }
 
@@ -317,6 +286,28 @@ mod tests {
             &["limits.queue.timeout: timeout must be from 1ms to 1m"],
         );
         rejected(&json!({"limits": {}}), &["limits: \"perEndpoint\" is a required property"]);
+    }
+
+    #[test]
+    fn nothing_is_twice_in_a_set() {
+        rejected(
+            &json!({"algorithm": {"type": "Adaptive", "adaptive": {"signals": ["CPU", "InFlight", "CPU", "CPU"]}}}),
+            &[
+                "algorithm.adaptive.signals[2]: duplicate value: \"CPU\"",
+                "algorithm.adaptive.signals[3]: duplicate value: \"CPU\"",
+            ],
+        );
+        rejected(
+            &json!({"algorithm": {"type": "Auto", "auto": {"allowed": ["Prequal", "Random", "Random"]}}}),
+            &["algorithm.auto.allowed[2]: duplicate value: \"Random\""],
+        );
+        rejected(
+            &json!({"retries": {"codes": [503, 502, 503]}}),
+            &["retries.codes[2]: duplicate value: 503"],
+        );
+        let key = json!({"type": "Path"});
+        let hash = json!({"keys": [key, key]});
+        rejected(&json!({"algorithm": {"type": "ConsistentHash", "consistentHash": hash}}), &[]);
     }
 
     #[test]

@@ -253,6 +253,9 @@ async fn algorithms(bad: &mut Refusals) {
     bad.check("/spec/algorithm", response_time, &["spec.algorithm.leastResponseTime.decay"]).await;
     let auto = json!({"type": "Auto", "auto": {"allowed": ["RoundRobin", "Auto"]}});
     bad.check("/spec/algorithm", auto, &["spec.algorithm.auto.allowed"]).await;
+    let twice = json!({"type": "Adaptive", "adaptive": {"signals": ["CPU", "CPU"]}});
+    bad.check("/spec/algorithm", twice, &["spec.algorithm.adaptive.signals[1]", "Duplicate value: \"CPU\""])
+        .await;
 }
 
 async fn behaviour(bad: &mut Refusals) {
