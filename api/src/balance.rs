@@ -89,16 +89,18 @@ impl From<&ConsistentHash> for balance::ConsistentHash {
 impl From<&Prequal> for balance::Prequal {
     fn from(of: &Prequal) -> Self {
         Self {
-            probes: of.probes_per_request.into(),
-            removals: of.removals_per_request.into(),
+            probes: f64::from(of.probes_per_request) + percent(of.extra_probes_percent),
+            removals: f64::from(of.removals_per_request) + percent(of.extra_removals_percent),
+            answers: of.max_samples,
             max_age: of.max_age.into(),
             hot_quantile: percent(of.busy_quantile_percent),
+            surplus: percent(of.reuse_surplus_percent),
+            max_uses: of.max_uses.into(),
             error_penalty: of.error_penalty.into(),
             signals: match of.signals {
                 PrequalSignals::InBand => balance::Signals::InBand,
                 PrequalSignals::LoadReports | PrequalSignals::Probes => balance::Signals::Fed,
             },
-            ..Self::default()
         }
     }
 }

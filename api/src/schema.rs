@@ -228,6 +228,24 @@ mod tests {
             &["algorithm.prequal.maxAge: maxAge must be from 10ms to 1m"],
         );
         let prequal = |of| json!({"algorithm": {"type": "Prequal", "prequal": of}});
+        rejected(&prequal(json!({"probesPerRequest": 0, "extraProbesPercent": 20, "maxSamples": 16})), &[]);
+        rejected(
+            &prequal(
+                json!({"extraProbesPercent": 100, "maxSamples": 17, "reuseSurplusPercent": -1, "maxUses": 0}),
+            ),
+            &[
+                "algorithm.prequal.extraProbesPercent: 100 is greater",
+                "algorithm.prequal.maxSamples: 17 is greater",
+                "algorithm.prequal.maxUses: 0 is less",
+                "algorithm.prequal.reuseSurplusPercent: -1 is less",
+            ],
+        );
+        for (probes, extra) in [(0, 0), (8, 1)] {
+            rejected(
+                &prequal(json!({"probesPerRequest": probes, "extraProbesPercent": extra})),
+                &["algorithm.prequal.probesPerRequest: probesPerRequest and extraProbesPercent must make"],
+            );
+        }
         rejected(&prequal(json!({"signals": "Probes", "probe": {"path": "/load"}})), &[]);
         rejected(
             &prequal(json!({"signals": "Probes"})),

@@ -142,7 +142,7 @@ impl Default for Table {
     }
 }
 
-/// Prequal (NSDI 2024). The pool of answers is sized by rule: 16, or for fewer than 54 endpoints 0.3 of them, at least 2.
+/// Prequal (NSDI 2024).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prequal {
     /// Endpoints asked per request; the fraction by chance. At most 8.
@@ -153,8 +153,12 @@ pub struct Prequal {
     pub max_age: Duration,
     /// Quantile of requests in flight above which an endpoint is hot, 0 to 1.
     pub hot_quantile: f64,
+    /// The paper's m: most answers kept, from 2 to 16. Without it 16, or for fewer than 54 endpoints 0.3 of them, at least 2.
+    pub answers: Option<u8>,
     /// The paper's delta, from 0: how much faster answers come in than they are used up and dropped.
     pub surplus: f64,
+    /// Most uses of an answer, from 1: the paper's rule grows without bound where the pool is as large as the set.
+    pub max_uses: f64,
     /// What an error counts as at least.
     pub error_penalty: Duration,
     /// Where answers come from.
@@ -168,7 +172,9 @@ impl Default for Prequal {
             removals: 1.0,
             max_age: Duration::from_secs(1),
             hot_quantile: 0.840_896_415_253_714_6, // 2^-0.25
+            answers: None,
             surplus: 1.0,
+            max_uses: 4.0,
             error_penalty: Duration::from_secs(5),
             signals: Signals::InBand,
         }

@@ -73,6 +73,8 @@ pub struct Algorithm {
         .message("maxAge must be from 10ms to 1m").field_path(".maxAge"))]
     #[x_kube(validation = Rule::new("duration(self.errorPenalty) <= duration('5m')")
         .message("errorPenalty must be at most 5m").field_path(".errorPenalty"))]
+    #[x_kube(validation = Rule::new("self.probesPerRequest + self.extraProbesPercent >= 1 && (self.probesPerRequest < 8 || self.extraProbesPercent == 0)")
+        .message("probesPerRequest and extraProbesPercent must make more than 0 and at most 8").field_path(".probesPerRequest"))]
     #[x_kube(validation = Rule::new("!has(self.probe) || self.signals == 'Probes'")
         .message("probe needs signals Probes").field_path(".probe"))]
     #[x_kube(validation = Rule::new("self.signals != 'Probes' || has(self.probe)")
@@ -213,20 +215,44 @@ impl Default for LeastResponseTime {
     }
 }
 
-/// Parameters of Prequal. How many samples are kept follows from the number of endpoints.
+/// Parameters of Prequal.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Prequal {
-    /// Endpoints sampled for each request.
-    #[schemars(range(min = 1, max = 8))]
+    /// Endpoints sampled for each request (the paper's r_probe, with `extraProbesPercent`).
+    #[schemars(range(min = 0, max = 8))]
     pub probes_per_request: u8,
 
-    /// Samples dropped for each request, the oldest and the worst in turn.
+    /// Chance that one endpoint more is sampled for a request, in per cent: 2 `probesPerRequest` and 50 here make 2.5 on average.
+    #[schemars(range(min = 0, max = 99))]
+    pub extra_probes_percent: u8,
+
+    /// Samples dropped for each request, the oldest and the worst in turn (the paper's r_remove, with `extraRemovalsPercent`).
     #[schemars(range(min = 0, max = 4))]
     pub removals_per_request: u8,
 
+    /// Chance that one sample more is dropped for a request, in per cent.
+    #[schemars(range(min = 0, max = 99))]
+    pub extra_removals_percent: u8,
+
+    /// Most samples kept of a backend by each thread of a proxy (the paper's m). Without it 16, or for fewer than 54 endpoints
+    /// three for every ten of them, at least 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 16))]
+    pub max_samples: Option<u8>,
+
     /// Age at which a sample is dropped.
     pub max_age: Duration,
+
+    /// How much faster samples come in than they are used up and dropped, in per cent (the paper's delta): a sample is used about
+    /// (100 + this) / 100 / ((1 - samples kept / endpoints) x probes - removals) times, both by request. More of it uses each sample
+    /// more often, so that the pool runs dry less, and goes by older news.
+    #[schemars(range(min = 0, max = 1000))]
+    pub reuse_surplus_percent: u16,
+
+    /// Most requests that go by the same sample, whatever `reuseSurplusPercent` makes of it: in small backends that has no bound.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_uses: u8,
 
     /// An endpoint is busy if more than this part of the samples, in per cent, has fewer requests in flight.
     #[schemars(range(min = 0, max = 100))]
@@ -282,8 +308,13 @@ impl Default for Prequal {
     fn default() -> Self {
         Self {
             probes_per_request: 3,
+            extra_probes_percent: 0,
             removals_per_request: 1,
+            extra_removals_percent: 0,
+            max_samples: None,
             max_age: Duration::from_secs(1),
+            reuse_surplus_percent: 100,
+            max_uses: 4,
             busy_quantile_percent: 84,
             error_penalty: Duration::from_secs(5),
             signals: PrequalSignals::InBand,

@@ -14,8 +14,6 @@ use crate::{
 
 /// Most endpoints asked for one request.
 const MAX_PROBES: f64 = 8.0;
-/// Most uses of an answer: the paper's rule grows without bound where the pool is as large as the set.
-const MAX_USES: f64 = 4.0;
 /// From so many endpoints on, the pool has the paper's size.
 const FULL_POOL_AT: usize = 54;
 
@@ -38,7 +36,7 @@ pub(crate) struct PrequalSet {
 impl PrequalSet {
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
     pub(super) fn new(parameters: &Prequal, weights: &[f64], probes: Arc<Probes>) -> Self {
-        let capacity = capacity(weights.len());
+        let capacity = capacity(parameters, weights.len());
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
         let equal = weights.iter().all(|weight| *weight == mean);
         let loads_of_one = || weights.iter().map(|weight| mean / weight).collect();
@@ -189,15 +187,17 @@ fn choose<O: Observe>(pool: &mut ProbePool, scene: &Scene<'_>, observer: &mut O)
 }
 
 /// How many answers are kept for `len` endpoints.
-fn capacity(len: usize) -> usize {
-    if len >= FULL_POOL_AT { MAX_ENTRIES } else { (len * 3).div_ceil(10).clamp(2, MAX_ENTRIES) }
+fn capacity(parameters: &Prequal, len: usize) -> usize {
+    let by_rule = || if len >= FULL_POOL_AT { MAX_ENTRIES } else { (len * 3).div_ceil(10) };
+    parameters.answers.map_or_else(by_rule, usize::from).clamp(2, MAX_ENTRIES)
 }
 
 /// How often an answer is used (the paper's b_reuse).
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
 fn uses(parameters: &Prequal, capacity: usize, len: usize) -> f64 {
     let kept = (1.0 - capacity as f64 / len as f64) * parameters.probes - parameters.removals;
-    if kept <= 0.0 { MAX_USES } else { ((1.0 + parameters.surplus) / kept).clamp(1.0, MAX_USES) }
+    let uses = if kept <= 0.0 { f64::INFINITY } else { (1.0 + parameters.surplus) / kept };
+    uses.min(parameters.max_uses).max(1.0)
 }
 
 /// A number that is rounded up or down by chance, so that its mean is itself.
@@ -231,9 +231,11 @@ mod tests {
 
     use super::*;
 
-    fn check(len: usize, expect: (usize, f64)) {
-        let found = (capacity(len), uses(&Prequal::default(), capacity(len), len));
-        assert!(found.0 == expect.0 && (found.1 - expect.1).abs() < 1e-3, "{len}: {found:?}");
+    fn check(parameters: &Prequal, len: usize, expect: (usize, f64)) {
+        let capacity = capacity(parameters, len);
+        let uses = uses(parameters, capacity, len);
+        let found = capacity == expect.0 && (uses - expect.1).abs() < 1e-3;
+        assert!(found, "{len}: {capacity} answers, {uses} uses each");
     }
 
     #[test]
@@ -247,14 +249,37 @@ mod tests {
 
     #[test]
     fn the_pool_is_sized_by_rule() {
-        check(1, (2, 4.0));
-        check(2, (2, 4.0));
-        check(4, (2, 4.0));
-        check(6, (2, 2.0));
-        check(16, (5, 2.0 / (11.0 / 16.0 * 3.0 - 1.0)));
-        check(20, (6, 2.0 / 1.1));
-        check(53, (16, 2.0 / (37.0 / 53.0 * 3.0 - 1.0)));
-        check(54, (16, 2.0 / (38.0 / 54.0 * 3.0 - 1.0)));
-        check(1000, (16, 2.0 / (0.984 * 3.0 - 1.0)));
+        let rule = Prequal::default();
+        check(&rule, 1, (2, 4.0));
+        check(&rule, 2, (2, 4.0));
+        check(&rule, 4, (2, 4.0));
+        check(&rule, 6, (2, 2.0));
+        check(&rule, 16, (5, 2.0 / (11.0 / 16.0 * 3.0 - 1.0)));
+        check(&rule, 20, (6, 2.0 / 1.1));
+        check(&rule, 53, (16, 2.0 / (37.0 / 53.0 * 3.0 - 1.0)));
+        check(&rule, 54, (16, 2.0 / (38.0 / 54.0 * 3.0 - 1.0)));
+        check(&rule, 1000, (16, 2.0 / (0.984 * 3.0 - 1.0)));
+    }
+
+    #[test]
+    fn the_pool_is_sized_as_it_is_told() {
+        let told = |answers| Prequal { answers: Some(answers), ..Prequal::default() };
+        check(&told(16), 10, (16, 4.0));
+        check(&told(5), 1000, (5, 2.0 / (0.995 * 3.0 - 1.0)));
+        for (answers, kept) in [(0, 2), (1, 2), (255, 16)] {
+            assert_eq!(capacity(&told(answers), 1000), kept);
+        }
+    }
+
+    #[test]
+    fn uses_have_a_cap_and_one_is_the_least() {
+        let capped = |surplus, max_uses| Prequal { surplus, max_uses, ..Prequal::default() };
+        check(&capped(0.0, 4.0), 6, (2, 1.0));
+        check(&capped(4.0, 4.0), 6, (2, 4.0));
+        check(&capped(4.0, 9.0), 6, (2, 5.0));
+        check(&capped(1.0, 9.0), 4, (2, 4.0));
+        check(&capped(1.0, 9.0), 2, (2, 9.0));
+        check(&capped(1.0, 0.0), 6, (2, 1.0));
+        check(&capped(-1.0, 4.0), 6, (2, 1.0));
     }
 }
