@@ -43,11 +43,14 @@ pub struct Algorithm {
     #[serde(default, rename = "type")]
     pub type_: AlgorithmType,
 
-    /// Parameters of PowerOfTwoChoices.
+    /// Parameters of PowerOfTwoChoices. Endpoints are drawn by weight, and compared by (requests in flight + 1) / weight: at light load
+    /// the heaviest idle one of those drawn takes the request. Take WeightedRoundRobin for shares by weight at light load too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_of_two_choices: Option<PowerOfTwoChoices>,
 
-    /// Parameters of LeastRequest.
+    /// Parameters of LeastRequest. It compares (requests in flight + 1) / weight, of equals in turn: at light load the heaviest idle
+    /// endpoint of those compared takes the request, and a lighter one only while the heavier ones are busy. Take
+    /// WeightedRoundRobin for shares by weight at light load too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub least_request: Option<LeastRequest>,
 

@@ -221,7 +221,9 @@ pub enum IpFamilyPolicy {
 #[x_kube(validation = Rule::new("has(self.service) != has(self.addresses)")
     .message("a backend needs either service or addresses"))]
 pub struct Backend {
-    /// A Service of the pool's namespace; its EndpointSlices tell the endpoints.
+    /// A Service of the pool's namespace; its EndpointSlices tell the endpoints. The annotation `evenkeel.dev/weight` of a pod is its
+    /// weight among them: a whole number from 0 to 1000, 1 without it. 0 drains: no new requests. RoundRobin takes any other
+    /// weight for 1. What is no such number counts as 1, and the message of ResolvedRefs tells of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceReference>,
 
