@@ -1,7 +1,8 @@
 //! Reads manifests from YAML as an API server would take them: the CRD's defaults, bounds and CEL rules, unknown fields
 //! refused, and each complaint with its line.
 //!
-//! The CRD is the only source of rules, so that a folder of files and a cluster refuse the same manifests.
+//! The CRD is the only source of rules, so that a folder of files and a cluster refuse the same manifests; but for Services, which
+//! only a cluster has.
 
 mod tree;
 
@@ -84,6 +85,12 @@ fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
         Some("BalancerPool") => {
             let mut pool: BalancerPool = object(document, &value, &POOL)?;
             pool.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+            let with_service =
+                pool.spec.backends.iter().enumerate().filter(|(_, backend)| backend.service.is_some());
+            let errors: Vec<_> = with_service.map(|(index, _)| no_service(document, index)).collect();
+            if !errors.is_empty() {
+                return Err(errors);
+            }
             Ok(Manifest::Pool(Box::new(pool)))
         }
         Some("ProxyClass") => Ok(Manifest::Class(Box::new(object(document, &value, &CLASS)?))),
@@ -93,6 +100,12 @@ fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
             "expected BalancerPool or ProxyClass".to_owned(),
         )]),
     }
+}
+
+fn no_service(document: &Tree, backend: usize) -> ManifestError {
+    let path =
+        [Segment::key("spec"), Segment::key("backends"), Segment::Index(backend), Segment::key("service")];
+    error_at(document, &path, "a file has no cluster whose Services it could name; name addresses".to_owned())
 }
 
 fn object<T: DeserializeOwned>(
@@ -175,10 +188,35 @@ spec:
             &MANIFEST.replace("name: shop", "name: Shop"),
             &["line 1: metadata.name must be a DNS-1035 label"],
         );
-        check(&format!("{MANIFEST}  algorithm: {{type: Best}}\n"), &["line 11: spec.algorithm.type: "]);
+        check(
+            &format!("{MANIFEST}  algorithm: {{type: Best}}\n"),
+            &[
+                "line 11: spec.algorithm.type: \"Best\" is none of \"RoundRobin\", \"WeightedRoundRobin\", \"Random\", \
+               \"PowerOfTwoChoices\", \"LeastRequest\", \"LeastResponseTime\", \"SourceIPHash\", \"ConsistentHash\", \"Prequal\"",
+            ],
+        );
+        check(
+            &format!("{MANIFEST}  timeouts: {{connect: 1.5s}}\n"),
+            &["line 11: spec.timeouts.connect: \"1.5s\" is no duration such as 30s, 500ms or 1h30m"],
+        );
+        check(
+            &MANIFEST.replace("metadata:\n  name: shop\n", ""),
+            &["line 1: \"metadata\" is a required property"],
+        );
         check(&MANIFEST.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
         check("a: [\n", &["line "]);
         check("just text", &["line 1: apiVersion: expected"]);
+    }
+
+    #[test]
+    fn files_have_no_services() {
+        let addresses = "addresses:\n    - {address: 127.0.0.1, port: 9001}";
+        for port in ["80", "http"] {
+            check(
+                &MANIFEST.replace(addresses, &format!("service: {{name: checkout, port: {port}}}")),
+                &["line 9: spec.backends[0].service: a file has no cluster whose Services it could name"],
+            );
+        }
     }
 
     #[test]

@@ -5,16 +5,17 @@ mod structure;
 
 use std::sync::LazyLock;
 
-use jsonschema::paths::LocationSegment;
+use jsonschema::{error::ValidationErrorKind, paths::LocationSegment};
 use kube::{
     CustomResourceExt,
-    core::cel::{Validator, apply_defaults},
+    core::cel::{ErrorKind, Validator, apply_defaults},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
     channel::{PoolDocument, Rejection},
+    duration,
     object::{BalancerPool, ProxyClass, crd},
 };
 
@@ -167,6 +168,9 @@ impl ObjectSchema {
                 "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
             },
         });
+        if let Some(required) = schema["required"].as_array_mut() {
+            required.push(json!("metadata"));
+        }
         let bounds = jsonschema::validator_for(&schema).expect("a generated CRD is a JSON schema");
         Self { schema, bounds }
     }
@@ -177,22 +181,40 @@ impl ObjectSchema {
         let value = apply_defaults(&self.schema, value);
         errors.extend(self.bounds.iter_errors(&value).map(|error| SchemaError {
             path: error.instance_path().iter().map(segment).collect(),
-            message: error.to_string(),
+            message: message(&error),
         }));
         if !errors.is_empty() {
             return Err(errors); // CEL rules may assume what the schema says
         }
-        if let Err(found) = Validator::new().validate(&self.schema, &value, None) {
-            let error = |error: kube::core::cel::ValidationError| SchemaError {
-                path: Segment::parse(&error.field_path),
-                message: error.message,
-            };
-            return Err(found.into_vec().into_iter().map(error).collect());
+        let broken = Validator::new().validate(&self.schema, &value, None).err();
+        let broken = broken.into_iter().flat_map(|found| found.into_vec());
+        // What cannot be asked here is the API server's to ask.
+        let broken = broken.filter(|error| error.kind != ErrorKind::UnsupportedReference);
+        let broken = broken
+            .map(|error| SchemaError { path: Segment::parse(&error.field_path), message: error.message });
+        let broken: Vec<_> = broken.collect();
+        if !broken.is_empty() {
+            return Err(broken);
         }
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = Segment::parse(&error.path().to_string());
             vec![SchemaError { path, message: error.into_inner().to_string() }]
         })
+    }
+}
+
+/// In the words of the library but where they withhold what may be written.
+fn message(error: &jsonschema::ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::Enum { options } => {
+            let options = options.as_array().into_iter().flatten().map(Value::to_string);
+            format!("{} is none of {}", error.instance(), options.collect::<Vec<_>>().join(", "))
+        }
+        ValidationErrorKind::Pattern { pattern } if pattern == duration::PATTERN => format!(
+            "{} is no duration such as 30s, 500ms or 1h30m: whole numbers of at most five digits, with h, m, s or ms",
+            error.instance()
+        ),
+        _ => error.to_string(),
     }
 }
 

@@ -114,8 +114,8 @@ pub struct Get {
 /// `evenkeel top`.
 #[derive(clap::Args, Debug)]
 pub struct Top {
-    /// Time between two looks.
-    #[arg(long, value_name = "TIME", default_value = "2s")]
+    /// Time between two looks, 100ms at least.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = pace)]
     pub every: Duration,
     /// End after so many.
     #[arg(long, value_name = "N")]
@@ -250,4 +250,12 @@ pub enum Format {
     Yaml,
     /// Names only, one a line.
     Name,
+}
+
+fn pace(text: &str) -> Result<Duration, String> {
+    let pace = text.parse::<Duration>().map_err(|error| error.to_string())?;
+    if std::time::Duration::from(pace) < std::time::Duration::from_millis(100) {
+        return Err("100ms at least".to_owned());
+    }
+    Ok(pace)
 }

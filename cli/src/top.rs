@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use evenkeel_controller::view::EndpointRow;
@@ -11,8 +11,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{args::Top, output, server, table::Table};
 
-/// Looks that a rate is taken over: proxies report every two seconds, and not in step with ours.
-const LOOKS: usize = 3;
+/// What a rate is taken over, at least: proxies report every two seconds, each in its own step.
+const SPAN: Duration = Duration::from_secs(4);
+/// Without a change for so long, nothing comes any more.
+const CALM: Duration = Duration::from_secs(5);
 
 /// Endpoint of a pool.
 type Key = (String, String, String, String);
@@ -24,23 +26,28 @@ type Key = (String, String, String, String);
 pub async fn run(top: Top) -> anyhow::Result<ExitCode> {
     let mut ticks = interval(top.every.into());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before: VecDeque<(Instant, BTreeMap<Key, u64>)> = VecDeque::new();
+    let mut looks: VecDeque<(Instant, BTreeMap<Key, u64>)> = VecDeque::new();
     let mut shown = 0;
     loop {
         ticks.tick().await;
         let rows = server::rows::<EndpointRow>(&top.server, "endpoints").await?.items;
         let now = Instant::now();
         let counts = rows.iter().map(|row| (key(row), row.requests)).collect();
-        if let Some((then, before)) = before.front() {
-            output::screen(&lines(&rows, before, now.duration_since(*then).as_secs_f64()));
+        // A look between two reports says nothing new: a rate that took it for a calm would jump.
+        if looks.back().is_none_or(|(last, seen)| *seen != counts || now - *last >= CALM) {
+            looks.push_back((now, counts));
+        }
+        while looks.get(1).is_some_and(|(next, _)| now - *next >= SPAN) {
+            looks.pop_front();
+        }
+        if let (Some((then, before)), Some((last, _))) = (looks.front(), looks.back())
+            && last > then
+        {
+            output::screen(&lines(&rows, before, (*last - *then).as_secs_f64()));
             shown += 1;
             if top.count.is_some_and(|count| shown >= count) {
                 return Ok(ExitCode::SUCCESS);
             }
-        }
-        before.push_back((now, counts));
-        if before.len() > LOOKS {
-            before.pop_front();
         }
     }
 }

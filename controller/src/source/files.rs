@@ -47,7 +47,10 @@ pub struct FileProblem {
 
 impl std::fmt::Display for FileProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}: {}", self.file.display(), self.line, self.message)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file.display(), self.message),
+            line => write!(f, "{}:{line}: {}", self.file.display(), self.message),
+        }
     }
 }
 
@@ -85,6 +88,13 @@ impl Files {
         self.good.retain(|file, _| files.contains(file));
         for file in files {
             match read_file(&file) {
+                // Whoever saves a file may empty it first.
+                Ok(manifests)
+                    if manifests.is_empty() && self.good.get(&file).is_some_and(|good| !good.is_empty()) =>
+                {
+                    let message = "the file is empty: delete it if its objects are to go".to_owned();
+                    problems.push(FileProblem { file, line: 0, message });
+                }
                 Ok(manifests) => drop(self.good.insert(file, manifests)),
                 Err(found) => problems.extend(found),
             }
@@ -95,7 +105,7 @@ impl Files {
     }
 
     fn diff(&mut self, problems: &mut Vec<FileProblem>) -> Vec<Event> {
-        let (mut pools, mut class) = (BTreeMap::new(), None);
+        let (mut pools, mut class, mut of) = (BTreeMap::new(), None, BTreeMap::new());
         for (file, manifests) in &self.good {
             for manifest in manifests {
                 match manifest {
@@ -103,8 +113,12 @@ impl Files {
                         let name = object_name(pool);
                         if let Entry::Vacant(place) = pools.entry(name.clone()) {
                             place.insert((**pool).clone());
+                            of.insert(name, file);
                         } else {
-                            let message = format!("pool {name} is in an earlier file too: keep one of them");
+                            let first = of.get(&name).map_or(file, |first| *first).display();
+                            let message = format!(
+                                "pool {name} is in {first} before, and that one serves: keep one of them"
+                            );
                             problems.push(FileProblem { file: file.clone(), line: 0, message });
                         }
                     }
@@ -199,7 +213,8 @@ fn closes_write(kind: AccessKind) -> bool {
 /// Says what is newly wrong, and when all is well again.
 fn report(found: &[FileProblem], known: &[FileProblem]) {
     for problem in found.iter().filter(|problem| !known.contains(problem)) {
-        error!(file = %problem.file.display(), line = problem.line, reason = problem.message, "bad file; its last good version stays");
+        let line = (problem.line > 0).then_some(problem.line);
+        error!(file = %problem.file.display(), line, reason = problem.message, "bad file; what serves stays");
     }
     if found.is_empty() && !known.is_empty() {
         info!("every file is good again");
@@ -300,9 +315,22 @@ mod tests {
         assert_eq!(words(&events), ["default/c gone", "default/b 2"]);
         assert_eq!(problems, []);
 
+        for emptied in ["", "# soon\n"] {
+            write("b.yaml", emptied);
+            let (events, problems) = files.read().unwrap();
+            assert_eq!(words(&events), Vec::<String>::new());
+            assert!(
+                problems[0]
+                    .to_string()
+                    .ends_with("b.yaml: the file is empty: delete it if its objects are to go")
+            );
+        }
+        write("b.yaml", &pool("b", 8004));
+
         write("z.yaml", &pool("a", 8009));
         let (events, problems) = files.read().unwrap();
         assert_eq!((words(&events).len(), problems.len()), (0, 1));
+        assert!(problems[0].message.contains("a.yaml before"), "{}", problems[0]);
         std::fs::remove_file(folder.path().join("a.yaml")).unwrap();
         assert_eq!(words(&files.read().unwrap().0), ["default/a 2"]);
     }
