@@ -44,7 +44,7 @@ fn picked(told: &Explanation) -> Option<&Candidate> {
 
 fn lines(told: &Explanation, wide: bool) -> Vec<String> {
     let who = match picked(told) {
-        None => "no endpoint: 503".to_owned(),
+        None => format!("no endpoint: {}", told.otherwise.as_deref().unwrap_or("503")),
         Some(Candidate { address, pod: Some(pod), .. }) => format!("{address} ({pod})"),
         Some(Candidate { address, .. }) => address.clone(),
     };

@@ -190,6 +190,11 @@ fn ready(facts: &Facts<'_>, accepted: &Verdict, resolved: &Verdict, programmed: 
     } else if facts.endpoints.healthy == 0 {
         let message = match facts.endpoints.total {
             0 => "there is no endpoint: look at the Services that the backends name".to_owned(),
+            total if total == facts.endpoints.draining => {
+                format!(
+                    "all {total} endpoints drain: they terminate, or their weight or their backend's is 0"
+                )
+            }
             total => format!("none of {total} endpoints is healthy on at least half of the proxies"),
         };
         let message = panic(facts).map_or(message.clone(), |panic| format!("{message}; {panic}"));

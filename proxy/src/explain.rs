@@ -14,7 +14,7 @@ use crate::{
     proxy::Proxy,
     request::{Wish, error::RequestError, headers::Host},
     respond,
-    snapshot::Pool,
+    snapshot::{Bounds, Pool},
 };
 
 /// A request that might come.
@@ -57,6 +57,9 @@ pub struct Explanation {
     /// Identity of the endpoint that would get it; absent if none would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<String>,
+    /// What becomes of it where no endpoint is picked, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<String>,
     /// Simpler ways that were taken because something was missing, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
@@ -243,6 +246,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         ..Query::at(clock::now(), 0)
     };
     let explained = balancer.explain(&query, &mut rand::rng());
+    let otherwise = explained.picked.is_none().then(|| otherwise(pool, balancer));
     let key = wish.key.as_ref().filter(|_| matches!(explained.algorithm, Algorithm::ConsistentHash(_)));
     Ok(Explanation {
         pool: name,
@@ -251,9 +255,24 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
         session: wish.session.endpoint().map(|id| id.as_str().to_owned()),
         picked: explained.picked.and_then(|index| id(balancer, index)),
+        otherwise,
         fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
         candidates: explained.candidates.iter().map(|of| candidate(pool, of)).collect(),
     })
+}
+
+/// As a request finds it that no endpoint takes.
+fn otherwise(pool: &Pool, balancer: &Balancer) -> String {
+    let refused = |error: RequestError| format!("503 {}: {error}", respond::reason(&error));
+    match pool.bounds {
+        Some(_) if !balancer.is_full(&[]) => refused(RequestError::NoEndpoint),
+        None => refused(RequestError::NoEndpoint),
+        Some(Bounds { queue: None, .. }) => refused(RequestError::EndpointsFull),
+        Some(Bounds { queue: Some(rules), .. }) => match pool.queue.waiting() {
+            waiting if waiting >= rules.size => refused(RequestError::QueueFull { size: rules.size }),
+            waiting => format!("it waits for one, for {:?} at most, beside {waiting} others", rules.timeout),
+        },
+    }
 }
 
 fn id(balancer: &Balancer, index: usize) -> Option<String> {

@@ -9,6 +9,7 @@ use evenkeel_api::{
     channel::{PoolDocument, SessionsReport},
     object::SessionAffinity,
 };
+use evenkeel_proxy::explain::{Question, explain};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -113,6 +114,29 @@ async fn a_session_whose_endpoint_was_full_keeps_its_cookie() {
     assert_eq!((passed_over.status(), passed_over.field("set-cookie")), (200, vec![]));
     let expect = SessionsReport { begun: 1, kept: 1, moved: 0, passed_over: 1 };
     assert_eq!(report(&proxy, "a").sessions, Some(expect));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_says_who_would_wait() {
+    let question = Question::parse("pool=shop/checkout").unwrap();
+    for (queue, expect) in [
+        (None, "503 endpoints_full: "),
+        (Some(json!({"size": 1, "timeout": "7s"})), "it waits for one, for 7s at most, beside 0 others"),
+    ] {
+        let gated = Gated::new().await;
+        let (proxy, address) = serving_as(&[gated.endpoint.address], limits(1, queue)).await;
+        assert_eq!(explain(&proxy, &question).unwrap().otherwise, None);
+        let mut client = Client::connect(address).await;
+        client.send(GET).await;
+        until("it is full", || gated.endpoint.record.count() == 1).await;
+        let told = explain(&proxy, &question).unwrap();
+        assert!(told.otherwise.as_ref().is_some_and(|told| told.starts_with(expect)), "{told:?}");
+        gated.let_go(1);
+        assert_eq!(client.response(false).await.status(), 200);
+    }
+    let (proxy, _) = serving_as(&[], |_| ()).await;
+    let told = explain(&proxy, &question).unwrap().otherwise.unwrap();
+    assert!(told.starts_with("503 no_endpoint: "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

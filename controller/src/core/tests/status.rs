@@ -87,6 +87,9 @@ fn what_takes_no_share_is_not_called_healthy() {
     world.check("a", &["Programmed=True,Programmed", "Ready=False,NoHealthyEndpoint"]);
     let counts = world.statuses[&ObjectName::new("shop", "a")].endpoints.clone().unwrap();
     assert_eq!((counts.total, counts.healthy, counts.draining), (2, 0, 2));
+    let ready =
+        world.statuses[&ObjectName::new("shop", "a")].conditions.iter().find(|each| each.type_ == "Ready");
+    assert!(ready.unwrap().message.starts_with("all 2 endpoints drain: "), "{ready:?}");
 }
 
 #[test]
