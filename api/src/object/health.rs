@@ -167,7 +167,8 @@ pub struct PassiveHealthCheck {
     /// Time between two looks at rates.
     pub interval: Duration,
 
-    /// Time of the first ejection; each further one takes that much longer. It begins anew with single requests on probation.
+    /// Time of the first ejection; each further one takes that much longer. It begins anew with single requests on probation. With
+    /// `active`, a check that passes ends an ejection at once.
     pub base_ejection_time: Duration,
 
     /// Longest time of an ejection, but for up to a tenth that is added at random lest many come back at once.
