@@ -62,7 +62,15 @@ pub fn compact(results: &Results) -> Vec<Vec<String>> {
             let row = results.row(*index, entrant);
             columns().map(move |column| row.map_or_else(String::new, |row| column.cell(row)))
         });
-        rows.push(std::iter::once(entrant.to_string()).chain(cells).collect());
+        // Rows that are means of fewer seeds do not compare to a few per cent.
+        let seeds =
+            variants.iter().filter_map(|index| results.row(*index, entrant)).map(|row| row.runs.len()).min();
+        let fewer = seeds.filter(|seeds| *seeds < scenario.seeds as usize);
+        let name = fewer.map_or_else(
+            || entrant.to_string(),
+            |seeds| format!("{entrant} ({seeds} of {} seeds)", scenario.seeds),
+        );
+        rows.push(std::iter::once(name).chain(cells).collect());
     }
     rows
 }
