@@ -59,3 +59,13 @@ fn patches_replace_and_remove() {
     assert_eq!(case.deadline, None);
     assert!(matches!(case.service, crate::service::Service::Exponential { .. }));
 }
+
+#[test]
+fn the_examples_of_the_readme_are_scenarios() {
+    let mut blocks = include_str!("../../../README.md").split("```yaml\n").skip(1).peekable();
+    assert!(blocks.peek().is_some());
+    for block in blocks {
+        let text = block.split("```").next().unwrap();
+        Scenario::parse("readme", text, Path::new(""), false).unwrap();
+    }
+}
