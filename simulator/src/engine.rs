@@ -180,7 +180,7 @@ impl Engine<'_> {
             self.queue.push(self.lanes.there, now, asked);
         }
         let Some(pick) = proxy.balancer.pick(&query, &mut proxy.rng) else {
-            self.recorder.failed(now, now, false);
+            self.recorder.refused(now);
             return;
         };
         if self.bounded {

@@ -109,6 +109,8 @@ pub(crate) struct Recorder {
     window_counts: Vec<u32>,
     windows: Vec<Window>,
     failed: u64,
+    /// Requests for which there was no endpoint.
+    refused: u64,
     answered: u64,
     pub(crate) over_bound: u64,
 }
@@ -127,6 +129,7 @@ impl Recorder {
             window_counts: vec![0; endpoints],
             windows: Vec::new(),
             failed: 0,
+            refused: 0,
             answered: 0,
             over_bound: 0,
         }
@@ -167,6 +170,12 @@ impl Recorder {
         }
     }
 
+    /// There was no endpoint for a request.
+    pub(crate) fn refused(&mut self, now: u64) {
+        self.refused += u64::from(self.measures(now));
+        self.failed(now, now, false);
+    }
+
     /// An endpoint has so many in flight.
     pub(crate) fn sample(&mut self, in_flight: usize, now: u64) {
         if self.measures(now) {
@@ -195,7 +204,7 @@ impl Recorder {
         self.turn(self.to);
         let ms = |quantile| self.latencies.quantile(quantile) / 1e6;
         // Requests that failed at once are no latencies, but requests.
-        let requests = self.counts.iter().sum::<u64>();
+        let requests = self.counts.iter().sum::<u64>() + self.refused;
         let measured = |window: &&Window| {
             window.end * 1e9 > self.from as f64 + 1.0 && window.end * 1e9 <= self.to as f64 + 1.0
         };
@@ -259,6 +268,16 @@ mod tests {
             assert_eq!((run.figures.requests, run.figures.counts.as_slice()), (2, [1, 1].as_slice()));
             assert!((run.figures.p99 - 8000.0).abs() < 20.0, "{}", run.figures.p99);
         });
+    }
+
+    #[test]
+    fn requests_without_an_endpoint_are_requests_that_failed() {
+        let mut recorder = Recorder::new(2, 0, 10, 10);
+        recorder.sent(0, 1);
+        recorder.answered(1, 2);
+        (3..6).for_each(|now| recorder.refused(now));
+        let figures = recorder.finish(None).figures;
+        assert_eq!((figures.requests, figures.errors), (4, 0.75));
     }
 
     #[test]
