@@ -183,5 +183,9 @@ expect: [{{say: it, figure: p99, {expect}}}]
     #[test]
     fn what_was_not_measured_does_not_hold() {
         check("of: [Auto], atMost: 1", FIGURES, false, f64::NAN, "Auto, a");
+        let mut figures = FIGURES;
+        figures[0][0][1] = f64::NAN;
+        check("of: [RoundRobin], in: [a], atMost: 100", figures, false, f64::NAN, "RoundRobin, a");
+        check("of: [Random], over: RoundRobin, in: [a], atLeast: 0", figures, false, f64::NAN, "Random, a");
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{histogram::Histogram, scenario::Figure};
 
-/// What came of a run.
+/// What came of a run; where there was nothing to measure, it is no number.
 #[derive(Clone, Debug, Default, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
@@ -76,6 +76,8 @@ impl Figures {
     pub fn figure(&self, figure: Figure) -> f64 {
         let total = self.counts.iter().sum::<u64>() as f64;
         let mean = total / self.counts.len().max(1) as f64;
+        // Of no requests, not even nothing can be said.
+        let of_some = |figure: f64| if self.requests == 0 { f64::NAN } else { figure };
         let counts = || self.counts.iter().map(|count| *count as f64);
         match figure {
             Figure::P50 => self.p50,
@@ -83,12 +85,12 @@ impl Figures {
             Figure::P999 => self.p999,
             Figure::Errors => self.errors,
             Figure::InFlight => self.in_flight,
-            Figure::Throughput => self.throughput,
+            Figure::Throughput => of_some(self.throughput),
             Figure::PeakP99 => self.peak_p99,
             Figure::Recovery => self.recovery.unwrap_or(f64::NAN),
             Figure::LargestShare => counts().fold(0.0, f64::max) / mean,
-            Figure::Deviation => counts().map(|count| (count - mean).abs()).fold(0.0, f64::max),
-            Figure::OverBound => self.over_bound as f64,
+            Figure::Deviation => of_some(counts().map(|count| (count - mean).abs()).fold(0.0, f64::max)),
+            Figure::OverBound => of_some(self.over_bound as f64),
             Figure::Moved => self.moved.unwrap_or(f64::NAN),
             Figure::Strays => self.strays.unwrap_or(f64::NAN),
             Figure::Speed => self.speed,
@@ -210,7 +212,7 @@ impl Recorder {
         };
         let figures = Figures {
             requests,
-            errors: self.failed as f64 / (requests as f64).max(1.0),
+            errors: self.failed as f64 / requests as f64,
             mean: self.latencies.mean() / 1e6,
             p50: ms(0.5),
             p90: ms(0.9),
@@ -218,7 +220,7 @@ impl Recorder {
             p999: ms(0.999),
             in_flight: self.in_flight.quantile(0.999),
             throughput: self.answered as f64 / ((self.to - self.from) as f64 / 1e9),
-            peak_p99: self.windows.iter().filter(measured).map(|window| window.p99).fold(0.0, f64::max),
+            peak_p99: self.windows.iter().filter(measured).map(|window| window.p99).fold(f64::NAN, f64::max),
             recovery: healed.map(|(at, numbers)| recovery(&self.windows, at as f64 / 1e9, &numbers)),
             counts: self.counts,
             over_bound: self.over_bound,

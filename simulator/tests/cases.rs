@@ -30,3 +30,24 @@ fn requests_without_an_endpoint_have_failed() {
     let leave = "  changes: [{at: 3s, endpoints: [0, 1, 2, 3], effect: {leave: {}}}]\n";
     check(leave, |figures| figures.requests > 5990 && (0.94..0.96).contains(&figures.errors));
 }
+
+#[test]
+fn where_nothing_is_measured_nothing_holds() {
+    let expect = |figure| format!("expect: [{{say: it, figure: {figure}, of: [RoundRobin], atMost: 1}}]\n");
+    for figure in
+        ["p50", "p99", "p99.9", "errors", "inFlight", "throughput", "peakP99", "deviation", "overBound"]
+    {
+        missed(&format!("  warmup: 5s\n  requests: 10\n{}", expect(figure)));
+    }
+    let failing = "  changes: [{at: 0s, endpoints: [0, 1, 2, 3], effect: {fail: {after: 1ms}}}]\n";
+    missed(&format!("{failing}{}", expect("p99")));
+}
+
+/// Plays the base with `more` after it, of which nothing was measured.
+fn missed(more: &str) {
+    let scenario =
+        Scenario::parse("test", &format!("{BASE}{more}"), Path::new(""), false).expect("a scenario");
+    let results = run_all(scenario, 1).expect("a scenario that can be played");
+    let verdict = judge(&results).remove(0);
+    assert!(verdict.is_missed() && verdict.found.is_nan(), "{more}: {verdict:?}");
+}

@@ -152,10 +152,10 @@ impl Results {
     }
 }
 
-/// Three digits or more, nothing for what is no number.
+/// Three digits or more.
 pub(crate) fn number(number: f64) -> String {
     match number {
-        _ if number.is_nan() => String::new(),
+        _ if number.is_nan() => "none".to_owned(),
         _ if number.is_infinite() => "never".to_owned(),
         _ if number.abs() >= 100.0 || number.fract() == 0.0 => format!("{number:.0}"),
         _ if number.abs() >= 10.0 => format!("{number:.1}"),
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        check(f64::NAN, "");
+        check(f64::NAN, "none");
         check(f64::INFINITY, "never");
         check(1234.56, "1235");
         check(12.345, "12.3");
