@@ -105,12 +105,16 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     Some(figures.collect::<Vec<f64>>()).filter(|figures| !figures.is_empty())
 }
 
-/// The algorithm with the lowest mean, beside `entrant`: those that probe are for those that may probe, too.
+/// The algorithm with the best mean, beside `entrant`: those that probe are for those that may probe, too.
 fn best(results: &Results, variant: usize, figure: Figure, entrant: Entrant) -> Option<&Row> {
     let comparable = |row: &&Row| entrant.probes() || !row.entrant.probes();
     let rows = results.rows.iter().filter(|row| row.variant == variant).filter(comparable);
-    let mean = |row: &&Row| row.mean(|figures| figures.figure(figure));
-    rows.min_by(|a, b| mean(a).total_cmp(&mean(b)))
+    let mean = |row: &Row| row.mean(|figures| figures.figure(figure));
+    let rows = rows.map(|row| (mean(row), row)).filter(|(mean, _)| !mean.is_nan());
+    let first = |(a, _): &(f64, &Row), (b, _): &(f64, &Row)| {
+        if figure.is_better_when_higher() { b.total_cmp(a) } else { a.total_cmp(b) }
+    };
+    rows.min_by(first).map(|(_, row)| row)
 }
 
 /// The variant that has `label` in place of its own on that axis.
@@ -130,8 +134,9 @@ mod tests {
         metrics::{Figures, Run},
     };
 
-    /// p99 of RoundRobin and Random for each of two seeds, in variants `a` and `b`.
+    /// p99 and throughput of RoundRobin and Random for each of two seeds, in variants `a` and `b`.
     fn check(expect: &str, figures: [[[f64; 2]; 2]; 2], holds: bool, found: f64, at: &str) {
+        let figure = if expect.contains("figure") { "" } else { "figure: p99, " };
         let text = format!(
             "
 title: a test
@@ -143,11 +148,14 @@ base:
   service: {{constant: {{mean: 1ms}}}}
   endpoints: [{{count: 2, server: {{unlimited: {{}}}}}}]
 matrix: [{{a: {{load: 1}}, b: {{load: 2}}}}]
-expect: [{{say: it, figure: p99, {expect}}}]
+expect: [{{say: it, {figure}{expect}}}]
 "
         );
         let scenario = Scenario::parse("test", &text, std::path::Path::new(""), false).unwrap();
-        let run = |p99: &f64| Run { figures: Figures { p99: *p99, ..Figures::default() }, ..Run::default() };
+        let run = |each: &f64| {
+            let figures = Figures { requests: 1, p99: *each, throughput: *each, ..Figures::default() };
+            Run { figures, ..Run::default() }
+        };
         let mut rows = Vec::new();
         for (variant, of) in figures.iter().enumerate() {
             for (entrant, seeds) in scenario.algorithms.iter().zip(of) {
@@ -178,6 +186,15 @@ expect: [{{say: it, figure: p99, {expect}}}]
         check("of: [Random], over: RoundRobin, atMost: 1.5", FIGURES, true, 1.5, "Random, a");
         check("of: [RoundRobin], over: Best, in: [b], atMost: 1.4", FIGURES, false, 1.5, "RoundRobin, b");
         check("of: [Random], in: [b], than: a, atMost: 1.2", FIGURES, true, 1.125, "Random, b");
+    }
+
+    #[test]
+    fn the_best_is_the_highest_where_more_is_better() {
+        let throughput = "figure: throughput, of: [Random], over: Best, in: [a], atLeast: 0.9";
+        check(throughput, FIGURES, true, 1.0, "Random, a");
+        let mut figures = FIGURES;
+        figures[0][1] = [f64::NAN; 2];
+        check("of: [RoundRobin], over: Best, in: [a], atMost: 1", figures, true, 1.0, "RoundRobin, a");
     }
 
     #[test]

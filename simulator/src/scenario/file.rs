@@ -122,7 +122,7 @@ pub struct Expect {
 pub enum Over {
     /// An algorithm.
     Entrant(Entrant),
-    /// Whichever of those measured is best by its mean: written `Best`.
+    /// Whichever of those measured is best by its mean, the highest of what is better when higher: written `Best`.
     Best(Best),
 }
 
@@ -166,6 +166,14 @@ pub enum Figure {
     Strays,
     /// Requests simulated in a second of this machine.
     Speed,
+}
+
+impl Figure {
+    /// Of the others, less is better.
+    #[must_use]
+    pub const fn is_better_when_higher(self) -> bool {
+        matches!(self, Self::Throughput | Self::Speed)
+    }
 }
 
 #[derive(Deserialize)]
