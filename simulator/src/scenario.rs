@@ -2,6 +2,7 @@
 //! and every complaint names the field.
 
 mod case;
+mod check;
 mod file;
 
 pub use case::{Case, Change, Effect, Group, Keys, Kind, Noise, Range, Weights};

@@ -5,7 +5,7 @@ use evenkeel_balance::EndpointId;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use crate::{
-    scenario::{Case, Change, Effect, Group, Kind},
+    scenario::{Case, Effect, Group, Kind},
     server::Discipline,
     service,
 };
@@ -50,8 +50,12 @@ pub(crate) struct Machine {
     /// Multiple of the cores allotted.
     pub(crate) spare: f64,
     noise: f64,
+    /// Changes that it is under, in the order they began.
+    under: Vec<usize>,
     slow: f64,
     pub(crate) answers: Answers,
+    /// It has come, and none has its place.
+    joined: bool,
     /// It is an endpoint.
     pub(crate) present: bool,
     pub(crate) born: u64,
@@ -90,7 +94,9 @@ impl<'a> Weather<'a> {
             }
         }
         for change in case.changes.iter().filter(|change| matches!(change.effect, Effect::Join { .. })) {
-            change.endpoints.iter().for_each(|number| machines[*number].present = false);
+            for number in &change.endpoints {
+                (machines[*number].joined, machines[*number].present) = (false, false);
+            }
         }
         let places = (0..machines.len()).collect();
         Self { case, machines, places, rng: SmallRng::seed_from_u64(seed) }
@@ -190,7 +196,7 @@ impl<'a> Weather<'a> {
         let change = &self.case.changes[index];
         let mut met = Met::default();
         for number in &change.endpoints {
-            met.membership |= self.change(*number, change, now);
+            met.membership |= self.change(*number, index, now);
             let place = self.places[*number];
             met.touched.push(place);
             if self.machines[place].ramp.is_some_and(|_| self.machines[place].born == now) {
@@ -204,45 +210,56 @@ impl<'a> Weather<'a> {
     }
 
     /// Whether endpoints came or went.
-    fn change(&mut self, number: usize, change: &Change, now: u64) -> bool {
+    fn change(&mut self, number: usize, index: usize, now: u64) -> bool {
+        let effect = &self.case.changes[index].effect;
         let place = self.places[number];
-        match &change.effect {
-            Effect::Slow { times } => self.machines[place].slow = *times,
-            Effect::Fail { after } => self.machines[place].answers = Answers::Fails(after.0),
-            Effect::Dead {} => self.machines[place].answers = Answers::Never,
-            Effect::Leave {} => self.machines[place].present = false,
+        let machine = &mut self.machines[place];
+        match effect {
             Effect::Join { from, over } => {
-                let machine = &mut self.machines[place];
-                (machine.present, machine.born, machine.ramp) = (true, now, Some((*from, over.0)));
+                let leaves = |index: &usize| matches!(self.case.changes[*index].effect, Effect::Leave {});
+                machine.under.retain(|index| !leaves(index));
+                (machine.joined, machine.born, machine.ramp) = (true, now, Some((*from, over.0)));
             }
             Effect::Replace { from, over } => {
-                let old = &mut self.machines[place];
-                old.present = false;
-                let mut new = Machine::new(number, old.round + 1, old.group);
-                new.spare = old.spare;
+                let mut new = Machine::new(number, machine.round + 1, machine.group);
+                machine.joined = false;
+                new.spare = machine.spare;
                 (new.born, new.ramp) = (now, Some((*from, over.0)));
                 self.places[number] = self.machines.len();
                 self.machines.push(new);
             }
+            _ if machine.under.contains(&index) => {}
+            _ => machine.under.push(index),
         }
-        matches!(change.effect, Effect::Leave {} | Effect::Join { .. } | Effect::Replace { .. })
+        self.settle(place);
+        matches!(effect, Effect::Leave {} | Effect::Join { .. } | Effect::Replace { .. })
+    }
+
+    /// What follows for a machine from all the changes that it is under: one that ends leaves the others as they are.
+    fn settle(&mut self, place: usize) {
+        let machine = &mut self.machines[place];
+        (machine.slow, machine.answers, machine.present) = (1.0, Answers::Well, machine.joined);
+        for index in &machine.under {
+            match self.case.changes[*index].effect {
+                Effect::Slow { times } => machine.slow *= times,
+                Effect::Fail { after } if machine.answers != Answers::Never => {
+                    machine.answers = Answers::Fails(after.0);
+                }
+                Effect::Dead {} => machine.answers = Answers::Never,
+                Effect::Leave {} => machine.present = false,
+                Effect::Fail { .. } | Effect::Join { .. } | Effect::Replace { .. } => {}
+            }
+        }
     }
 
     fn end(&mut self, index: usize, now: u64) -> Met {
         let change = &self.case.changes[index];
-        let mut met = Met::default();
+        let mut met = Met { membership: matches!(change.effect, Effect::Leave {}), ..Met::default() };
         for number in &change.endpoints {
-            let machine = &mut self.machines[self.places[*number]];
-            match change.effect {
-                Effect::Slow { .. } => machine.slow = 1.0,
-                Effect::Fail { .. } | Effect::Dead {} => machine.answers = Answers::Well,
-                Effect::Leave {} => {
-                    machine.present = true;
-                    met.membership = true;
-                }
-                Effect::Join { .. } | Effect::Replace { .. } => {}
-            }
-            met.touched.push(self.places[*number]);
+            let place = self.places[*number];
+            self.machines[place].under.retain(|under| *under != index);
+            self.settle(place);
+            met.touched.push(place);
         }
         let again = change.flap.map(|flap| now + flap.0);
         let again = again.filter(|at| change.until.is_none_or(|until| *at < until.0));
@@ -266,8 +283,10 @@ impl Machine {
             group,
             spare: 0.0,
             noise: 1.0,
+            under: Vec::new(),
             slow: 1.0,
             answers: Answers::Well,
+            joined: true,
             present: true,
             born: 0,
             ramp: None,
@@ -293,7 +312,7 @@ mod tests {
 title: a test
 algorithms: [RoundRobin]
 base:
-  measure: 1s
+  measure: 9s
   rate: 100
   deadline: 1s
   service: {{constant: {{mean: 1ms}}}}
@@ -330,6 +349,50 @@ base:
     fn slowness_comes_and_goes() {
         let slow = "[{at: 1s, until: 3s, endpoints: [0], effect: {slow: {times: 4}}}]";
         check(slow, 9 * S, &[(S, 0.25), (3 * S, 1.0)]);
+    }
+
+    #[test]
+    fn slowness_multiplies_and_each_ends_for_itself() {
+        let both = "[{at: 1s, until: 5s, endpoints: [0], effect: {slow: {times: 4}}}, \
+                     {at: 2s, until: 3s, endpoints: [0], effect: {slow: {times: 2}}}]";
+        check(both, 9 * S, &[(S, 0.25), (2 * S, 0.125), (3 * S, 0.25), (5 * S, 1.0)]);
+    }
+
+    /// Whether endpoint 0 is one, and how it answers, after all moments up to `until`.
+    fn check_faults(changes: &str, until: u64, expect: (bool, Answers)) {
+        let case = case(changes);
+        let mut weather = Weather::new(&case, 1);
+        let mut moments = weather.first();
+        while let Some(next) = (0..moments.len()).min_by_key(|index| moments[*index].0) {
+            let (at, moment) = moments.remove(next);
+            if at <= until {
+                moments.extend(weather.meet(moment, at).follows);
+            }
+        }
+        let machine = &weather.machines[weather.places[0]];
+        assert_eq!((machine.present, machine.answers), expect, "{changes} {until}");
+    }
+
+    #[test]
+    fn faults_end_each_for_itself() {
+        let both = "[{at: 1s, until: 5s, endpoints: [0], effect: {dead: {}}}, \
+                     {at: 2s, until: 3s, endpoints: [0], effect: {fail: {after: 1ms}}}, \
+                     {at: 4s, endpoints: [0], effect: {fail: {after: 2ms}}}]";
+        check_faults(both, 2 * S, (true, Answers::Never));
+        check_faults(both, 3 * S, (true, Answers::Never));
+        check_faults(both, 5 * S, (true, Answers::Fails(2_000_000)));
+    }
+
+    #[test]
+    fn those_that_left_come_back_by_the_end_of_it_or_by_joining() {
+        let leave = "{at: 1s, until: 3s, endpoints: [0], effect: {leave: {}}}";
+        check_faults(&format!("[{leave}]"), 2 * S, (false, Answers::Well));
+        check_faults(&format!("[{leave}]"), 3 * S, (true, Answers::Well));
+        let join = "{at: 2s, endpoints: [0], effect: {join: {from: 1, over: 1s}}}";
+        check_faults(&format!("[{join}]"), S, (false, Answers::Well));
+        check_faults(&format!("[{leave}, {join}]"), 2 * S, (true, Answers::Well));
+        let replace = "{at: 2s, endpoints: [0], effect: {replace: {from: 1, over: 1s}}}";
+        check_faults(&format!("[{leave}, {replace}]"), 3 * S, (true, Answers::Well));
     }
 
     #[test]

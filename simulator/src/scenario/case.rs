@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use super::{Problem, value};
 use crate::{arrivals::Arrivals, service::Service, span::Span};
 
 /// A case.
@@ -146,7 +145,7 @@ pub struct Change {
     /// When it ends [default: never].
     #[serde(default)]
     pub until: Option<Span>,
-    /// It comes and goes: on for so long, then off for as long.
+    /// It comes and goes: on for so long, then off for as long. Not of those that join or are replaced, which stay.
     #[serde(default)]
     pub flap: Option<Span>,
     /// Which endpoints, by number from 0.
@@ -159,7 +158,7 @@ pub struct Change {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Effect {
-    /// All work takes so many times as long.
+    /// All work takes so many times as long; several at once multiply.
     Slow {
         /// How many times.
         times: f64,
@@ -169,7 +168,7 @@ pub enum Effect {
         /// The time.
         after: Span,
     },
-    /// No answer.
+    /// No answer, also where the endpoint would fail by another change.
     Dead {},
     /// New ones take their place, whose speed rises from a part to all.
     Replace {
@@ -229,64 +228,19 @@ impl Case {
         replaced.map(|change| change.endpoints.len()).sum()
     }
 
-    /// When the last change ended that ends, and whom it was about.
+    /// When the last change ended that ends within the run, and whom it was about.
     #[must_use]
     pub fn healed(&self) -> Option<(u64, Vec<usize>)> {
-        let last =
-            self.changes.iter().filter(|change| change.until.is_some()).max_by_key(|change| change.until)?;
+        let end = Some(Span(self.end()));
+        let ended = self.changes.iter().filter(|change| change.until.is_some() && change.until <= end);
+        let last = ended.max_by_key(|change| change.until)?;
         Some((last.until?.0, last.endpoints.clone()))
     }
 
-    /// What a number must be that no type says.
-    pub(super) fn check(&self) -> Result<(), Problem> {
-        let all = self.len();
-        let positive = |number: f64| number.is_finite() && number > 0.0;
-        let checks = [
-            (all > 0 && all <= 10_000, "endpoints", "be from 1 to 10000"),
-            (positive(self.rate), "rate", "be above 0"),
-            (positive(self.load), "load", "be above 0"),
-            ((1..=1_000).contains(&self.proxies), "proxies", "be from 1 to 1000"),
-            (self.measure.0 > 0, "measure", "be above 0s"),
-            (self.window.0 > 0, "window", "be above 0s"),
-            (self.tick.0 >= 1_000_000, "tick", "be at least 1ms"),
-            (self.contended > 0.0 && self.contended <= 1.0, "contended", "be above 0 and at most 1"),
-            (self.swap_spare.is_none_or(|span| span.0 > 0), "swapSpare", "be above 0s"),
-            (self.weights.is_none_or(|weights| weights.every.0 > 0), "weights.every", "be above 0s"),
-            (self.probe_cost >= 0.0 && self.probe_cost.is_finite(), "probeCost", "not be negative"),
-            (
-                self.keys.is_none_or(|keys| keys.count > 0 && keys.zipf >= 0.0),
-                "keys",
-                "be some, zipf not negative",
-            ),
-        ];
-        if let Some((_, field, must)) = checks.iter().find(|(holds, ..)| !holds) {
-            return Err(value(field, must));
-        }
-        for group in &self.endpoints {
-            let noise = group.noise.as_ref();
-            let slow = noise.is_some_and(|noise| noise.every_from.0 == 0 || noise.factors.is_empty());
-            if !positive(group.speed) || slow {
-                return Err(value(
-                    "endpoints",
-                    "have a speed above 0, and noise that takes time and has factors",
-                ));
-            }
-        }
-        for change in &self.changes {
-            if change.endpoints.iter().any(|number| *number >= all) {
-                return Err(value("changes.endpoints", "be numbers of endpoints, from 0"));
-            }
-            if matches!(change.effect, Effect::Dead {}) && self.deadline.is_none() {
-                return Err(value("deadline", "be set where endpoints die, or their requests never end"));
-            }
-            if change.flap.is_some_and(|flap| flap.0 == 0) {
-                return Err(value("changes.flap", "be above 0s"));
-            }
-            if change.flap.is_some() && matches!(change.effect, Effect::Replace { .. }) {
-                return Err(value("changes.flap", "not be set where endpoints are replaced"));
-            }
-        }
-        self.service.work().map(|_| ())
+    /// When the last requests come, in nanoseconds from the start.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.warmup.0 + self.measure.0
     }
 }
 

@@ -45,10 +45,28 @@ fn complaints_name_the_field() {
     check(
         "matrix: [{a: {changes: [{at: 1s, endpoints: [2], effect: {slow: {times: 2}}}]}}]",
         false,
-        Err("changes.endpoints"),
+        Err("changes[0].endpoints must name endpoints by their numbers, from 0 to 1"),
     );
     check("expect: [{say: x, figure: p99, of: [RoundRobin]}]", false, Err("atMost"));
     check("expect: [{say: x, figure: p99, of: [RoundRobin], in: [b], atMost: 1}]", false, Err("label \"b\""));
+}
+
+#[test]
+fn changes_that_would_do_nothing_are_refused() {
+    let refused = |change: &str, say: &str| {
+        check(&format!("matrix: [{{a: {{changes: [{{{change}}}]}}}}]"), false, Err(say));
+    };
+    let slow = "endpoints: [0], effect: {slow: {times: 2}}";
+    refused(&format!("at: 500ms, until: 500ms, {slow}"), "changes[0].until must be after its at");
+    refused(&format!("at: 1s, {slow}"), "changes[0].at must be before the end of the run");
+    refused("at: 0s, endpoints: [], effect: {leave: {}}", "changes[0].endpoints must name");
+    let join = "at: 0s, endpoints: [0], effect: {join: {from: 0.1, over: 1s}}";
+    let replace = "at: 0s, endpoints: [0], effect: {replace: {from: 0.1, over: 1s}}";
+    for stays in [join, replace] {
+        refused(&format!("until: 1s, {stays}"), "changes[0].until must not be set of those that join");
+        refused(&format!("flap: 100ms, {stays}"), "changes[0].flap must not be set of those that join");
+        refused(&stays.replace("0.1", "-0.1"), "changes[0].effect.from must be from 0 to 1");
+    }
 }
 
 #[test]
