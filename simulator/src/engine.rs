@@ -26,6 +26,8 @@ use crate::{
 
 /// Time between two looks at requests in flight.
 const SAMPLE: u64 = 100_000_000;
+/// Time after the last arrivals for which those under way are waited for.
+const PATIENCE: u64 = 3_600_000_000_000;
 /// Marks the name of a probe among those of requests at a server.
 const PROBE: u32 = 1 << 31;
 
@@ -97,7 +99,7 @@ impl Engine<'_> {
             let (ends, machine) = self.race.first();
             let arrives = self.stream.next();
             let first = queued.min(ends).min(arrives);
-            if arrives == u64::MAX && (self.requests.is_empty() || first == u64::MAX) {
+            if arrives == u64::MAX && (self.requests.is_empty() || first > self.end + PATIENCE) {
                 break;
             }
             self.now = first;
@@ -112,6 +114,9 @@ impl Engine<'_> {
                 self.arrive(&arrival);
             }
         }
+        // What has not ended by now counts as long as was waited for it.
+        let waited = self.end + PATIENCE;
+        self.requests.begun().for_each(|begun| self.recorder.failed(begun, waited, true));
         let mut run = self.recorder.finish(self.case.healed());
         run.figures.choice = self.proxies.first().and_then(Proxy::choice);
         run.figures.switches = self.proxies.iter().map(|proxy| proxy.switches).sum();

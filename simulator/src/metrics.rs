@@ -185,20 +185,21 @@ impl Recorder {
         }
     }
 
-    /// Closes windows that have ended.
+    /// Closes windows that have ended; after the run, nothing is sent that one could hold.
     fn turn(&mut self, now: u64) {
-        let end = (self.windows.len() as u64 + 1) * self.window;
-        if now < end {
-            return;
+        loop {
+            let end = (self.windows.len() as u64 + 1) * self.window;
+            if now.min(self.to) < end {
+                return;
+            }
+            let counts = vec![0; self.window_counts.len()];
+            self.windows.push(Window {
+                end: end as f64 / 1e9,
+                p99: self.in_window.quantile(0.99) / 1e6,
+                counts: std::mem::replace(&mut self.window_counts, counts),
+            });
+            self.in_window.clear();
         }
-        let counts = vec![0; self.window_counts.len()];
-        self.windows.push(Window {
-            end: end as f64 / 1e9,
-            p99: self.in_window.quantile(0.99) / 1e6,
-            counts: std::mem::replace(&mut self.window_counts, counts),
-        });
-        self.in_window.clear();
-        self.turn(now);
     }
 
     /// The run. `healed` is when the last change ended, and which endpoints it was about.

@@ -67,6 +67,11 @@ impl Requests {
         Some((guard, ended))
     }
 
+    /// When each request began that is under way.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = u64> {
+        self.all.iter().filter(|request| request.guard.is_some()).map(|request| request.begun)
+    }
+
     /// None is under way.
     pub(crate) const fn is_empty(&self) -> bool {
         self.all.len() == self.free.len()

@@ -4,6 +4,7 @@
 mod case;
 mod check;
 mod file;
+mod limits;
 
 pub use case::{Case, Change, Effect, Group, Keys, Kind, Noise, Range, Weights};
 pub use file::{Best, Expect, Figure, Over, Page, Published, Scenario, Variant};

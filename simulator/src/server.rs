@@ -81,7 +81,7 @@ impl Server {
         if self.rate <= 0.0 {
             return u64::MAX;
         }
-        self.at + number::up((job.ends - self.clock).max(0.0) / self.rate)
+        self.at.saturating_add(number::up((job.ends - self.clock).max(0.0) / self.rate))
     }
 
     /// Takes a request of so many nanoseconds of work. Whether there was room.
@@ -257,6 +257,12 @@ mod tests {
     fn speed_counts_for_what_is_under_way() {
         check(Discipline::Unlimited, &[(0, 100.0)], &[(50, 0.5)], &[(0, 150)]);
         check(Discipline::Unlimited, &[(0, 100.0)], &[(50, 0.0), (70, 2.0)], &[(0, 95)]);
+    }
+
+    #[test]
+    fn what_would_take_for_ever_does_not_end() {
+        check(Discipline::Unlimited, &[(5, 100.0)], &[(5, 1e-300)], &[]);
+        check(Discipline::Unlimited, &[(5, f64::INFINITY)], &[], &[]);
     }
 
     #[test]

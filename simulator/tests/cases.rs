@@ -32,6 +32,15 @@ fn requests_without_an_endpoint_have_failed() {
 }
 
 #[test]
+fn what_would_not_end_is_given_up() {
+    let text = BASE.replace("  deadline: 1s\n", "").replace("{mean: 1ms}", "{mean: 1439m}");
+    let scenario = Scenario::parse("test", &text, Path::new(""), false).expect("a scenario");
+    let results = run_all(scenario, 1).expect("a scenario that can be played");
+    let figures = &results.rows[0].runs[0].figures;
+    assert!(figures.errors > 0.99 && figures.p50 > 3_600_000.0, "{figures:?}");
+}
+
+#[test]
 fn where_nothing_is_measured_nothing_holds() {
     let expect = |figure| format!("expect: [{{say: it, figure: {figure}, of: [RoundRobin], atMost: 1}}]\n");
     for figure in

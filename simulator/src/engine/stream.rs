@@ -75,7 +75,7 @@ impl Stream {
     }
 
     fn step(&mut self, end: u64) {
-        let next = self.next + self.intervals.draw(&mut self.rng);
+        let next = self.next.saturating_add(self.intervals.draw(&mut self.rng));
         self.next = if self.left == 0 || next >= end { u64::MAX } else { next };
         self.left = self.left.saturating_sub(1);
     }

@@ -1,6 +1,8 @@
 //! What the numbers of a case must be that no type says: each complaint names the field and what it must be.
 
-use super::{Case, Change, Effect, Problem, value};
+use std::ops::RangeInclusive;
+
+use super::{Case, Change, Effect, Group, Problem, Range, limits, value};
 
 impl Case {
     /// Complains of the first field that is out of range.
@@ -28,20 +30,27 @@ impl Case {
         if let Some((_, field, must)) = checks.iter().find(|(holds, ..)| !holds) {
             return Err(value(field, must));
         }
-        for group in &self.endpoints {
-            let noise = group.noise.as_ref();
-            let slow = noise.is_some_and(|noise| noise.every_from.0 == 0 || noise.factors.is_empty());
-            if !positive(group.speed) || slow {
-                return Err(value(
-                    "endpoints",
-                    "have a speed above 0, and noise that takes time and has factors",
-                ));
-            }
+        for (index, group) in self.endpoints.iter().enumerate() {
+            group.check(&format!("endpoints[{index}]"))?;
         }
         for (index, change) in self.changes.iter().enumerate() {
             change.check(&format!("changes[{index}]"), self)?;
         }
         self.service.work().map(|_| ())
+    }
+}
+
+impl Group {
+    fn check(&self, field: &str) -> Result<(), Problem> {
+        let must = |holds: bool, name: &str, must: &str| ensure(holds, &format!("{field}.{name}"), must);
+        must(limits::FACTOR.contains(&self.speed), "speed", &within(&limits::FACTOR))?;
+        let Some(noise) = &self.noise else { return Ok(()) };
+        must(noise.every_from.0 > 0, "noise.everyFrom", "be above 0s")?;
+        must(noise.every_to >= noise.every_from, "noise.everyTo", "not be before everyFrom")?;
+        must(!noise.factors.is_empty(), "noise.factors", "be at least one")?;
+        let factor =
+            |range: &Range| limits::FACTOR.contains(&range.from) && limits::FACTOR.contains(&range.to);
+        must(noise.factors.iter().all(factor), "noise.factors", &within(&limits::FACTOR))
     }
 }
 
@@ -60,10 +69,17 @@ impl Change {
             must(self.flap.is_none(), "flap", stays)?;
             must((0.0..=1.0).contains(&from), "effect.from", "be from 0 to 1, a part of the speed")?;
         }
+        if let Effect::Slow { times } = self.effect {
+            must(limits::FACTOR.contains(&times), "effect.slow.times", &within(&limits::FACTOR))?;
+        }
         must(self.flap.is_none_or(|flap| flap.0 > 0), "flap", "be above 0s")?;
         let ends = case.deadline.is_some() || !matches!(self.effect, Effect::Dead {});
         ensure(ends, "deadline", "be set where endpoints die, or their requests never end")
     }
+}
+
+fn within(range: &RangeInclusive<f64>) -> String {
+    format!("be from {} to {}", range.start(), range.end())
 }
 
 /// Complains of the field unless it is as it must be.

@@ -70,6 +70,25 @@ fn changes_that_would_do_nothing_are_refused() {
 }
 
 #[test]
+fn factors_are_bounded() {
+    for times in ["0", "-1", "1.0e300", "1.0e-300"] {
+        let slow = format!("changes: [{{at: 0s, endpoints: [0], effect: {{slow: {{times: {times}}}}}}}]");
+        check(
+            &format!("matrix: [{{a: {{{slow}}}}}]"),
+            false,
+            Err("effect.slow.times must be from 0.000001 to"),
+        );
+        let group = |more: &str| {
+            format!("matrix: [{{a: {{endpoints: [{{count: 1, server: {{unlimited: {{}}}}, {more}}}]}}}}]")
+        };
+        check(&group(&format!("speed: {times}")), false, Err("endpoints[0].speed must be from"));
+        let factors = format!("factors: [{{from: 1, to: {times}}}]");
+        let noise = group(&format!("noise: {{everyFrom: 1s, everyTo: 1s, {factors}}}"));
+        check(&noise, false, Err("endpoints[0].noise.factors must be from"));
+    }
+}
+
+#[test]
 fn patches_replace_and_remove() {
     let text = "matrix: [{a: {deadline: 1s}}, {b: {deadline: null, service: {constant: null, exponential: {mean: 2ms}}}}]";
     let scenario = Scenario::parse("test", &format!("{BASE}{text}"), Path::new(""), false).unwrap();
