@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
-use evenkeel_simulator::{Results, Scenario, Verdict, judge, report, run_all};
+use evenkeel_simulator::{Results, Scenario, Verdict, judge, report, run_all, scenario::Page};
 
 use crate::{
     args::{self, Simulate},
@@ -91,7 +91,12 @@ fn write_report(results: &Results, path: &Path) -> anyhow::Result<()> {
 /// What the scenario's page shows, and what must hold.
 fn summary(results: &Results) -> String {
     let verdicts = report::markdown(&report::verdicts(&judge(results)));
-    format!("\n{}\n{verdicts}\n", report::markdown(&report::compact(results)))
+    let table = |page: &Page| {
+        let say = if page.say.is_empty() { String::new() } else { format!("{}\n\n", page.say) };
+        format!("\n{say}{}", report::markdown(&report::compact(results, page)))
+    };
+    let tables: String = results.scenario.page.iter().map(table).collect();
+    format!("{tables}\n{verdicts}\n")
 }
 
 /// The tables between the page's marks, and the chart beside it if the page links to it.

@@ -4,7 +4,7 @@ use crate::{
     judge::Verdict,
     metrics::Figures,
     run::{Results, Row},
-    scenario::Figure,
+    scenario::{Figure, Page},
 };
 
 /// What each algorithm came to in each variant: headings, then rows.
@@ -25,11 +25,11 @@ pub fn table(results: &Results) -> Vec<Vec<String>> {
     rows
 }
 
-/// What the scenario's page shows: a row for each algorithm, a column for each variant and figure.
+/// One of the tables that the scenario's page shows: a row for each algorithm, a column for each variant and figure.
 #[must_use]
-pub fn compact(results: &Results) -> Vec<Vec<String>> {
+pub fn compact(results: &Results, page: &Page) -> Vec<Vec<String>> {
     let scenario = &results.scenario;
-    let shown = |index: &usize| scenario.selects(&scenario.page.r#in, &scenario.variants[*index].labels);
+    let shown = |index: &usize| scenario.selects(&page.r#in, &scenario.variants[*index].labels);
     let variants: Vec<usize> = (0..scenario.variants.len()).filter(shown).collect();
     // A label that all have says nothing.
     let telling = |axis: usize| {
@@ -37,14 +37,13 @@ pub fn compact(results: &Results) -> Vec<Vec<String>> {
         variants.iter().any(|index| label(index) != variants.first().and_then(label))
     };
     let axes: Vec<usize> = (0..scenario.axes.len()).filter(|axis| telling(*axis)).collect();
-    let columns =
-        || COLUMNS.iter().chain(&EXTRA).filter(|column| scenario.page.figures.contains(&column.figure));
+    let columns = || COLUMNS.iter().chain(&EXTRA).filter(|column| page.figures.contains(&column.figure));
     let mut headings = vec!["algorithm".to_owned()];
     for index in &variants {
         let labels: Vec<_> =
             axes.iter().map(|axis| scenario.variants[*index].labels[*axis].as_str()).collect();
         let labels = labels.join(", ");
-        headings.extend(columns().map(|column| match (labels.is_empty(), scenario.page.figures.len()) {
+        headings.extend(columns().map(|column| match (labels.is_empty(), page.figures.len()) {
             (true, _) => column.heading.to_owned(),
             (false, 1) => labels.clone(),
             (false, _) => format!("{labels}: {}", column.heading),

@@ -31,8 +31,8 @@ pub struct Scenario {
     pub variants: Vec<Variant>,
     /// What must hold.
     pub expect: Vec<Expect>,
-    /// What pages show of it.
-    pub page: Page,
+    /// What pages show of it: so many tables.
+    pub page: Vec<Page>,
     /// It measures this machine, and must run alone.
     pub alone: bool,
     /// It was shortened.
@@ -72,12 +72,13 @@ pub struct Page {
     /// Only under these labels.
     #[serde(default)]
     pub r#in: Vec<String>,
+    /// What stands above it.
+    #[serde(default)]
+    pub say: String,
 }
 
-impl Default for Page {
-    fn default() -> Self {
-        Self { figures: vec![Figure::P99], r#in: Vec::new() }
-    }
+fn page() -> Vec<Page> {
+    vec![Page { figures: vec![Figure::P99], r#in: Vec::new(), say: String::new() }]
 }
 
 /// Something that must hold.
@@ -190,8 +191,8 @@ struct File {
     matrix: Vec<BTreeMap<String, Value>>,
     #[serde(default)]
     expect: Vec<Expect>,
-    #[serde(default)]
-    page: Page,
+    #[serde(default = "page")]
+    page: Vec<Page>,
     #[serde(default)]
     short: Option<Short>,
     #[serde(default)]
@@ -299,8 +300,9 @@ impl Scenario {
     fn check(&self) -> Result<(), Problem> {
         let known = |label: &String| self.axes.iter().any(|axis| axis.contains(label));
         let named = self.expect.iter().flat_map(|expect| expect.r#in.iter().chain(&expect.than));
-        let named =
-            named.chain(self.published.iter().flat_map(|published| &published.r#in)).chain(&self.page.r#in);
+        let named = named
+            .chain(self.published.iter().flat_map(|published| &published.r#in))
+            .chain(self.page.iter().flat_map(|page| &page.r#in));
         if let Some(label) = named.into_iter().find(|label| !known(label)) {
             return Err(value(&format!("label {label:?}"), "be one of the matrix"));
         }
