@@ -137,10 +137,7 @@ impl PrequalSet {
     fn read(scene: &Scene<'_>, index: usize) -> (u32, f64) {
         let state = &scene.slots[index].state;
         let in_flight = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
-        // One that has nothing in flight and of which nothing is known goes first: once, since then it has.
-        let unknown = if in_flight == 0 { 0.0 } else { scene.state.rules().mean_latency.load() };
-        let with_one_more = u64::from(in_flight) + 1;
-        (in_flight, state.estimate_nanos(with_one_more, scene.query.now).unwrap_or(unknown))
+        (in_flight, state.expected_nanos(u64::from(in_flight) + 1, scene.query.now))
     }
 
     fn add(&self, pool: &mut ProbePool, scene: &Scene<'_>, index: usize, in_flight: u32, latency_nanos: f64) {

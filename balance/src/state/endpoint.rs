@@ -94,7 +94,9 @@ impl EndpointState {
     /// What a request may expect with `load` in flight, itself included, in nanoseconds, as Prequal's in-band samples have it: as
     /// was measured at about that load, else what is usual in the pool. With nothing else in flight, 0 where nothing is known.
     #[must_use]
+    #[inline]
     pub fn expected_nanos(&self, load: u64, now: Time) -> f64 {
+        // One that has nothing in flight and of which nothing is known goes first: once, since then it has.
         let unknown = if load <= 1 { 0.0 } else { self.shared.rules.mean_latency.load() };
         self.estimate_nanos(load, now).unwrap_or(unknown)
     }
