@@ -241,10 +241,19 @@ impl PoolEntry {
                     (entry.health.set_standing(standing), standing)
                 {
                     self.metrics.ejections.add(reason);
+                    tracing::info!(pool = self.document.name, endpoint = %told.id, reason, "ejected");
                 }
             }
         }
-        *self.tuned.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        for backend in report.panicking.iter().filter(|backend| !tuned.panicking.contains(backend)) {
+            let pool = &self.document.name;
+            tracing::warn!(pool, backend, "panic: too few endpoints are healthy, so that all take requests");
+        }
+        for backend in tuned.panicking.iter().filter(|backend| !report.panicking.contains(backend)) {
+            tracing::info!(pool = self.document.name, backend, "the panic is over");
+        }
+        *tuned = report;
     }
 
     fn pool(&mut self, balancer: Balancer, instance: u32) -> Arc<Pool> {
