@@ -130,7 +130,11 @@ impl Core {
     fn published_everywhere(&self, name: &ObjectName, state: &PoolState) -> Programmed {
         if matches!(self.mode, Mode::Files(_)) {
             let served = state.document.as_ref().is_some_and(|document| !document.listeners.is_empty());
-            let none = || Programmed::No(reason::CONFLICTED, "no listener has its port".to_owned());
+            let why = || state.problems().into_iter().find(|problem| problem.listener.is_some());
+            let none = || {
+                let why = why().map_or_else(String::new, |why| format!(": {}", why.message));
+                Programmed::No(reason::CONFLICTED, format!("no listener has its port{why}"))
+            };
             return if served { Programmed::Yes } else { none() };
         }
         let published = self.published_ports(name, state);
