@@ -8,6 +8,11 @@ use serde::Deserialize;
 
 use crate::{number, scenario::Problem};
 
+/// Longest interval of a trace, in seconds: a day.
+const MAX_INTERVAL: f64 = 86_400.0;
+/// Shortest mean of one, in nanoseconds.
+const MIN_MEAN: f64 = 1000.0;
+
 /// How requests are spread over time.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
@@ -43,23 +48,38 @@ impl Arrivals {
                 let path = folder.join(file);
                 let text = std::fs::read_to_string(&path)
                     .map_err(|source| Problem::Read { path: path.clone(), source })?;
-                let seconds: Result<Vec<f64>, _> =
-                    text.lines().map(|line| line.trim().parse::<f64>()).collect();
-                let nanos: Vec<f64> = match seconds {
-                    Ok(seconds)
-                        if seconds.iter().all(|each| *each >= 0.0) && seconds.iter().sum::<f64>() > 0.0 =>
-                    {
-                        seconds.into_iter().map(|each| each * 1e9 / load).collect()
-                    }
-                    _ => {
-                        let must = format!("name a file of intervals in seconds; {} is none", path.display());
-                        return Err(Problem::Value { field: "arrivals.trace.file".into(), must });
-                    }
-                };
+                let nanos = trace(&text).map_err(|what| {
+                    let must = format!(
+                        "name a file of intervals in seconds, one a line: {}: {what}",
+                        path.display()
+                    );
+                    Problem::Value { field: "arrivals.trace.file".into(), must }
+                })?;
+                let nanos = nanos.into_iter().map(|each| each / load).collect();
                 Intervals::Trace { nanos, next: 0 }
             }
         })
     }
+}
+
+/// Nanoseconds between the requests of a trace, or what is wrong with it.
+fn trace(text: &str) -> Result<Vec<f64>, String> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let mut nanos = Vec::new();
+    for (index, line) in lines {
+        match line.trim().parse::<f64>() {
+            Ok(seconds) if (0.0..=MAX_INTERVAL).contains(&seconds) => nanos.push(seconds * 1e9),
+            _ => return Err(format!("line {}: {line:?} is not from 0 to {MAX_INTERVAL}", index + 1)),
+        }
+    }
+    let mean = nanos.iter().sum::<f64>() / nanos.len().max(1) as f64;
+    if nanos.is_empty() || mean < MIN_MEAN {
+        return Err("they are none, or less than a microsecond in the mean".to_owned());
+    }
+    if nanos.len() > 2 && nanos.windows(2).all(|pair| pair[0] < pair[1]) {
+        return Err("each is longer than the one before, as times are and intervals are not".to_owned());
+    }
+    Ok(nanos)
 }
 
 impl Intervals {
@@ -95,6 +115,21 @@ mod tests {
         check(of(Arrivals::Poisson), 2.0, 2.0);
         check(of(Arrivals::Uniform), 2.0, 0.0);
         check(Intervals::Trace { nanos: vec![1e6, 3e6], next: 0 }, 2.0, 1.0);
+    }
+
+    #[test]
+    fn a_trace_is_intervals() {
+        let check = |text: &str, expect: &str| {
+            let found = trace(text).map_or_else(|what| what, |nanos| format!("{nanos:?}"));
+            assert!(found.starts_with(expect), "{found}");
+        };
+        check("0.5\n0\n0.25\n\n", "[500000000.0, 0.0, 250000000.0]");
+        for bad in ["inf", "NaN", "-1", "soon", "90000"] {
+            check(&format!("0.1\n{bad}\n"), &format!("line 2: {bad:?} is not from 0 to 86400"));
+        }
+        check("1e-12\n", "they are none, or less than a microsecond");
+        check("\n", "they are none");
+        check("10.5\n11\n11.2\n", "each is longer than the one before");
     }
 
     #[test]

@@ -4,10 +4,10 @@ pub(crate) mod client;
 pub(crate) mod endpoint;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -41,9 +41,11 @@ pub(crate) fn config(shared_port: SharedPort) -> ProxyConfig {
     }
 }
 
-/// A port that nobody has.
+/// A port that nobody has, nor was told of: tests run side by side, and bind what they are told of only later.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static TOLD: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    std::iter::repeat_with(free).find(|port| TOLD.lock().unwrap().insert(*port)).unwrap()
 }
 
 pub(crate) fn at(port: u16) -> SocketAddr {

@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Case, Change, Effect, Group, Problem, Range, limits, value};
+use super::{Case, Change, Effect, Group, Kind, Problem, Range, limits, value};
+use crate::span::Span;
 
 impl Case {
     /// Complains of the first field that is out of range.
@@ -14,22 +15,46 @@ impl Case {
             (positive(self.rate), "rate", "be above 0"),
             (positive(self.load), "load", "be above 0"),
             ((1..=1_000).contains(&self.proxies), "proxies", "be from 1 to 1000"),
-            (self.measure.0 > 0, "measure", "be above 0s"),
-            (self.window.0 > 0, "window", "be above 0s"),
-            (self.tick.0 >= 1_000_000, "tick", "be at least 1ms"),
+            (
+                self.measure.0 > 0 && self.measure.0 <= limits::LONGEST,
+                "measure",
+                "be above 0s and at most 86400s",
+            ),
+            (self.warmup.0 <= limits::LONGEST, "warmup", "be at most 86400s"),
+            (self.window.0 >= limits::SHORTEST, "window", "be at least 1ms"),
+            (self.tick.0 >= limits::SHORTEST, "tick", "be at least 1ms"),
             (self.contended > 0.0 && self.contended <= 1.0, "contended", "be above 0 and at most 1"),
-            (self.swap_spare.is_none_or(|span| span.0 > 0), "swapSpare", "be above 0s"),
-            (self.weights.is_none_or(|weights| weights.every.0 > 0), "weights.every", "be above 0s"),
+            (self.swap_spare.is_none_or(long_enough), "swapSpare", "be at least 1ms"),
+            (
+                self.weights.is_none_or(|weights| long_enough(weights.every)),
+                "weights.every",
+                "be at least 1ms",
+            ),
             (self.probe_cost >= 0.0 && self.probe_cost.is_finite(), "probeCost", "not be negative"),
             (
-                self.keys.is_none_or(|keys| keys.count > 0 && keys.zipf >= 0.0),
-                "keys",
-                "be some, zipf not negative",
+                self.keys.is_none_or(|keys| limits::KEYS.contains(&keys.count)),
+                "keys.count",
+                "be from 1 to 10000000",
             ),
+            (self.keys.is_none_or(|keys| limits::ZIPF.contains(&keys.zipf)), "keys.zipf", "be from 0 to 10"),
         ];
         if let Some((_, field, must)) = checks.iter().find(|(holds, ..)| !holds) {
             return Err(value(field, must));
         }
+        let seconds = self.end() as f64 / 1e9;
+        let come = self.rate * self.load * seconds;
+        let come = self.requests.map_or(come, |requests| come.min(requests as f64));
+        ensure(
+            come <= limits::REQUESTS,
+            "rate",
+            &format!("make at most {} requests in {seconds} s", limits::REQUESTS),
+        )?;
+        let windows = self.end() / self.window.0;
+        ensure(
+            windows <= limits::WINDOWS,
+            "window",
+            &format!("be longer: {} of them at most", limits::WINDOWS),
+        )?;
         for (index, group) in self.endpoints.iter().enumerate() {
             group.check(&format!("endpoints[{index}]"))?;
         }
@@ -44,8 +69,17 @@ impl Group {
     fn check(&self, field: &str) -> Result<(), Problem> {
         let must = |holds: bool, name: &str, must: &str| ensure(holds, &format!("{field}.{name}"), must);
         must(limits::FACTOR.contains(&self.speed), "speed", &within(&limits::FACTOR))?;
+        match &self.server {
+            Kind::Unlimited {} => {}
+            Kind::Workers { count, .. } => must(*count > 0, "server.workers.count", "be at least 1")?,
+            Kind::Sharing { cores, spare } => {
+                must(limits::CORES.contains(cores), "server.sharing.cores", &within(&limits::CORES))?;
+                let spare = limits::SPARE.contains(&spare.from) && limits::SPARE.contains(&spare.to);
+                must(spare, "server.sharing.spare", &within(&limits::SPARE))?;
+            }
+        }
         let Some(noise) = &self.noise else { return Ok(()) };
-        must(noise.every_from.0 > 0, "noise.everyFrom", "be above 0s")?;
+        must(long_enough(noise.every_from), "noise.everyFrom", "be at least 1ms")?;
         must(noise.every_to >= noise.every_from, "noise.everyTo", "not be before everyFrom")?;
         must(!noise.factors.is_empty(), "noise.factors", "be at least one")?;
         let factor =
@@ -72,10 +106,14 @@ impl Change {
         if let Effect::Slow { times } = self.effect {
             must(limits::FACTOR.contains(&times), "effect.slow.times", &within(&limits::FACTOR))?;
         }
-        must(self.flap.is_none_or(|flap| flap.0 > 0), "flap", "be above 0s")?;
+        must(self.flap.is_none_or(long_enough), "flap", "be at least 1ms")?;
         let ends = case.deadline.is_some() || !matches!(self.effect, Effect::Dead {});
         ensure(ends, "deadline", "be set where endpoints die, or their requests never end")
     }
+}
+
+const fn long_enough(span: Span) -> bool {
+    span.0 >= limits::SHORTEST
 }
 
 fn within(range: &RangeInclusive<f64>) -> String {

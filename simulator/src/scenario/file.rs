@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Case, Problem, value};
+use super::{Case, Problem, limits, value};
 use crate::entrant::Entrant;
 
 /// A scenario.
@@ -241,6 +241,17 @@ impl Scenario {
     pub fn parse(name: &str, text: &str, folder: &Path, short: bool) -> Result<Self, Problem> {
         let whole: Value = serde_saphyr::from_str(text).map_err(|error| Problem::Yaml(error.to_string()))?;
         let file: File = typed(whole, "")?;
+        if let Some(index) = file.matrix.iter().position(BTreeMap::is_empty) {
+            return Err(value(&format!("matrix[{index}]"), "have a label at least"));
+        }
+        let variants = file.matrix.iter().fold(1, |all: usize, axis| all.saturating_mul(axis.len()));
+        if variants > limits::VARIANTS {
+            return Err(value(
+                "matrix",
+                &format!("make at most {} variants, and not {variants}", limits::VARIANTS),
+            ));
+        }
+        let short_labels = file.short.as_ref().map(|short| short.r#in.clone()).unwrap_or_default();
         let shortened = file.short.filter(|_| short);
         let mut scenario = Self {
             name: name.to_owned(),
@@ -277,7 +288,7 @@ impl Scenario {
             case.check()?;
             scenario.variants.push(Variant { labels, case });
         }
-        scenario.check()?;
+        scenario.check(&short_labels)?;
         if let Some(short) = shortened {
             let axes = &scenario.axes;
             scenario.variants.retain(|variant| selected(axes, &short.r#in, &variant.labels));
@@ -297,12 +308,13 @@ impl Scenario {
         selected(&self.axes, wanted, labels)
     }
 
-    fn check(&self) -> Result<(), Problem> {
+    fn check(&self, short: &[String]) -> Result<(), Problem> {
         let known = |label: &String| self.axes.iter().any(|axis| axis.contains(label));
         let named = self.expect.iter().flat_map(|expect| expect.r#in.iter().chain(&expect.than));
         let named = named
             .chain(self.published.iter().flat_map(|published| &published.r#in))
-            .chain(self.page.iter().flat_map(|page| &page.r#in));
+            .chain(self.page.iter().flat_map(|page| &page.r#in))
+            .chain(short);
         if let Some(label) = named.into_iter().find(|label| !known(label)) {
             return Err(value(&format!("label {label:?}"), "be one of the matrix"));
         }
@@ -310,10 +322,23 @@ impl Scenario {
         if let Some(expect) = self.expect.iter().find(bare) {
             return Err(value(&format!("expect {:?}", expect.say), "have atMost or atLeast"));
         }
-        if self.algorithms.is_empty() || self.seeds == 0 {
-            return Err(value("algorithms and seeds", "be at least one"));
+        if self.algorithms.is_empty() {
+            return Err(value("algorithms", "be at least one"));
         }
-        Ok(())
+        if !limits::SEEDS.contains(&self.seeds) {
+            return Err(value("seeds", "be from 1 to 1000"));
+        }
+        let published = self.published.iter();
+        if published.clone().any(|published| !limits::SEEDS.contains(&published.seeds)) {
+            return Err(value("published.seeds", "be from 1 to 1000"));
+        }
+        let all: Vec<_> =
+            self.algorithms.iter().chain(published.flat_map(|published| &published.algorithms)).collect();
+        let twice = all.iter().enumerate().find(|(index, entrant)| all[..*index].contains(entrant));
+        match twice {
+            Some((_, entrant)) => Err(value("algorithms", &format!("name {entrant} once"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -52,6 +52,51 @@ fn complaints_name_the_field() {
 }
 
 #[test]
+fn what_would_not_end_or_not_fit_is_refused() {
+    let case = |field: &str, say: &str| check(&format!("matrix: [{{a: {{{field}}}}}]"), false, Err(say));
+    let server = |server: &str| format!("endpoints: [{{count: 1, server: {{{server}}}}}]");
+    case(&server("workers: {count: 0}"), "endpoints[0].server.workers.count must be at least 1");
+    for cores in ["0", "-1", "1e9"] {
+        let sharing = format!("sharing: {{cores: {cores}, spare: {{from: 0, to: 0}}}}");
+        case(&server(&sharing), "endpoints[0].server.sharing.cores must be from 0.001 to 1000000");
+    }
+    case(
+        &server("sharing: {cores: 1, spare: {from: -2, to: 0}}"),
+        "endpoints[0].server.sharing.spare must be from 0 to 1000",
+    );
+    let noise = "noise: {everyFrom: 1ns, everyTo: 1s, factors: [{from: 1, to: 1}]}";
+    case(
+        &format!("endpoints: [{{count: 1, server: {{unlimited: {{}}}}, {noise}}}]"),
+        "endpoints[0].noise.everyFrom must be at least 1ms",
+    );
+    let group = |count: &str| format!("{{count: {count}, server: {{unlimited: {{}}}}}}");
+    let groups = [group("18446744073709551615"), group("11")].join(", ");
+    case(&format!("endpoints: [{groups}]"), "endpoints must be from 1 to 10000");
+    case("swapSpare: 1ns", "swapSpare must be at least 1ms");
+    case("weights: {every: 1ns, halfLife: 1s}", "weights.every must be at least 1ms");
+    case("window: 1ns", "window must be at least 1ms");
+    case("measure: 3600s, window: 1ms", "window must be longer: 100000 of them at most");
+    case("measure: 90000s", "measure must be above 0s and at most 86400s");
+    case("rate: 1e30", "rate must make at most 1000000000 requests in 1 s");
+    case("keys: {count: 4294967295, zipf: 1}", "keys.count must be from 1 to 10000000");
+    case("keys: {count: 10, zipf: 1e300}", "keys.zipf must be from 0 to 10");
+    let flap = "changes: [{at: 0s, flap: 1ns, endpoints: [0], effect: {slow: {times: 2}}}]";
+    case(flap, "changes[0].flap must be at least 1ms");
+
+    let file = |text: &str, say: &str| check(text, false, Err(say));
+    file("seeds: 1001", "seeds must be from 1 to 1000");
+    file("published: {algorithms: [Random], seeds: 0}", "published.seeds must be from 1 to 1000");
+    file("published: {algorithms: [RoundRobin], seeds: 1}", "algorithms must name RoundRobin once");
+    file("matrix: [{a: {}}, {}]", "matrix[1] must have a label at least");
+    let axis = (0..32).map(|label| format!("l{label}: {{}}")).collect::<Vec<_>>().join(", ");
+    file(
+        &format!("matrix: [{{{axis}}}, {{{axis}}}]"),
+        "matrix must make at most 1000 variants, and not 1024",
+    );
+    file("short: {in: [nowhere]}", "label \"nowhere\" must be one of the matrix");
+}
+
+#[test]
 fn changes_that_would_do_nothing_are_refused() {
     let refused = |change: &str, say: &str| {
         check(&format!("matrix: [{{a: {{changes: [{{{change}}}]}}}}]"), false, Err(say));
