@@ -188,7 +188,7 @@ pub struct Simulate {
     /// Files of scenarios; those of the project are in simulator/scenarios.
     #[arg(required = true, value_name = "SCENARIO.yaml")]
     pub scenarios: Vec<PathBuf>,
-    /// In place of those that the scenario names; what must hold is not looked at then.
+    /// In place of those that the scenario names; what must hold is not looked at then. As in scenarios: Ring, Ring/MD5, Maglev/bounded.
     #[arg(long, value_name = "NAME")]
     pub algorithm: Vec<Entrant>,
     /// In place of the scenario's number of seeds.
@@ -208,7 +208,7 @@ pub struct Simulate {
     pub report: Option<PathBuf>,
     /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it
     /// links to beside it.
-    #[arg(long, value_name = "FILE.md")]
+    #[arg(long, value_name = "FILE.md", conflicts_with_all = ["algorithm", "short", "seeds"])]
     pub page: Option<PathBuf>,
 }
 
@@ -219,7 +219,7 @@ pub enum Results {
     Table,
     /// Tables in Markdown.
     Markdown,
-    /// JSON, for programs.
+    /// JSON, for programs: an object, or of several scenarios a list of them.
     Json,
 }
 

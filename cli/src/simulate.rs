@@ -18,11 +18,9 @@ use crate::{
 pub fn run(simulate: &Simulate) -> anyhow::Result<ExitCode> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let threads = simulate.threads.map_or_else(cores, std::num::NonZeroUsize::get);
-    let file = |path: &Path| path.extension().is_some_and(|end| end == "html" || end == "svg");
-    if simulate.scenarios.len() > 1 && simulate.report.as_deref().is_some_and(file) {
-        bail!("one file cannot take the reports of several scenarios; name a folder");
-    }
+    check_targets(simulate)?;
     let mut missed = false;
+    let mut told = Vec::new();
     for path in &simulate.scenarios {
         let problem = || format!("cannot play {}", path.display());
         let mut scenario = Scenario::load(path, simulate.short).with_context(problem)?;
@@ -34,7 +32,10 @@ pub fn run(simulate: &Simulate) -> anyhow::Result<ExitCode> {
         }
         let results = run_all(scenario, threads).with_context(problem)?;
         missed |= judge(&results).iter().any(Verdict::is_missed);
-        show(&results, simulate.output)?;
+        match simulate.output {
+            args::Results::Json => told.push(report::json(&results)),
+            how => show(&results, how),
+        }
         if let Some(path) = &simulate.report {
             write_report(&results, path)?;
         }
@@ -42,14 +43,40 @@ pub fn run(simulate: &Simulate) -> anyhow::Result<ExitCode> {
             write_page(&results, page)?;
         }
     }
+    match told.as_slice() {
+        [] => {}
+        [one] => output::data(one, args::Format::Json)?,
+        several => output::data(&several, args::Format::Json)?,
+    }
     Ok(if missed { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn show(results: &Results, how: args::Results) -> anyhow::Result<()> {
+/// Before anything is played, which may take long.
+fn check_targets(simulate: &Simulate) -> anyhow::Result<()> {
+    let extension = simulate.report.as_deref().and_then(Path::extension).and_then(|end| end.to_str());
+    match extension {
+        Some("html" | "svg") if simulate.scenarios.len() > 1 => {
+            bail!("one file cannot take the reports of several scenarios; name a folder")
+        }
+        None | Some("html" | "svg") => {}
+        Some(other) => bail!("a report is a .html, a .svg or a folder, and not .{other}"),
+    }
+    let Some(page) = &simulate.page else { return Ok(()) };
+    let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    for path in &simulate.scenarios {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if report::replaced(&text, &name, "").is_none() {
+            bail!("{} has no <!-- simulated {name} --> with an <!-- end --> after it", page.display());
+        }
+    }
+    Ok(())
+}
+
+fn show(results: &Results, how: args::Results) {
     let verdicts = report::verdicts(&judge(results));
     let table = report::table(results);
     match how {
-        args::Results::Json => return output::data(&report::json(results), args::Format::Json),
+        args::Results::Json => {}
         args::Results::Markdown => output::line(&tables(results)),
         args::Results::Table => {
             let scenario = &results.scenario;
@@ -59,7 +86,6 @@ fn show(results: &Results, how: args::Results) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 fn columns(rows: Vec<Vec<String>>) {

@@ -144,28 +144,33 @@ impl FromStr for Entrant {
         }
         let mut words = text.split('/');
         let table = words.next().and_then(|word| TABLES.iter().find(|(_, name)| *name == word));
-        let (mut function, mut bounded) = (HashFunction::XxHash64, false);
-        let known = words.all(|word| match FUNCTIONS.iter().find(|(_, name)| *name == word) {
-            Some((named, _)) => {
-                function = *named;
-                true
-            }
-            None => {
-                bounded = word == "bounded";
-                bounded
+        let (mut function, mut bounded) = (None, false);
+        let known = words.all(|word| {
+            let named = FUNCTIONS.iter().find(|(_, name)| *name == word).map(|(named, _)| *named);
+            match named {
+                // Of each one at most.
+                Some(_) => function.is_none() && function.replace(named).is_none(),
+                None => word == "bounded" && !std::mem::replace(&mut bounded, true),
             }
         });
+        let function = function.flatten().unwrap_or(HashFunction::XxHash64);
         match table {
             Some((table, _)) if known => Ok(Self::Hash { table: *table, function, bounded }),
-            _ => {
-                let names: Vec<_> = PLAIN.iter().map(|plain| format!("{plain:?}")).collect();
-                Err(format!(
-                    "no algorithm {text:?}; there are {}, and Ring, Maglev, Rendezvous, each with /bounded or /FUNCTION",
-                    names.join(", ")
-                ))
-            }
+            _ => Err(unknown(text)),
         }
     }
+}
+
+fn unknown(text: &str) -> String {
+    let plain: Vec<_> = PLAIN.iter().map(|plain| format!("{plain:?}")).collect();
+    let tables: Vec<_> = TABLES.iter().map(|(_, name)| *name).collect();
+    let functions: Vec<_> = FUNCTIONS.iter().map(|(_, name)| *name).collect();
+    format!(
+        "no algorithm {text:?}; there are {}, and {}, each with /bounded or one of /{}, or both",
+        plain.join(", "),
+        tables.join(", "),
+        functions.join(", /")
+    )
 }
 
 impl TryFrom<String> for Entrant {

@@ -3,7 +3,7 @@
 use crate::{
     entrant::Entrant,
     run::{Results, Row},
-    scenario::{Best, Expect, Figure, Over},
+    scenario::{Expect, Figure, Over},
 };
 
 /// What must hold, and how far it does, where it does least.
@@ -92,7 +92,7 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     let row = results.row(variant, entrant)?;
     let other = match (&expect.over, &expect.than) {
         (Some(Over::Entrant(other)), _) => Some(results.row(variant, *other)?),
-        (Some(Over::Best(Best::Best)), _) => Some(best(results, variant, expect.figure, entrant)?),
+        (Some(Over::Best), _) => Some(best(results, variant, expect.figure, entrant)?),
         (None, Some(label)) => Some(results.row(instead(results, variant, label)?, entrant)?),
         (None, None) => None,
     };

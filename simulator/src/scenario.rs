@@ -7,7 +7,7 @@ mod file;
 mod limits;
 
 pub use case::{Case, Change, Effect, Group, Keys, Kind, Noise, Range, Weights};
-pub use file::{Best, Expect, Figure, Over, Page, Published, Scenario, Variant};
+pub use file::{Expect, Figure, Over, Page, Published, Scenario, Variant};
 
 use std::{io, path::PathBuf};
 

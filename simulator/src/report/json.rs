@@ -4,7 +4,7 @@ use serde_json::{Value, json as object};
 
 use crate::{judge::judge, run::Results};
 
-/// Every run's figures, and what must hold.
+/// Every run's figures, and what must hold. What never came is "never"; what a run has no number of is left out, or null.
 #[must_use]
 pub fn json(results: &Results) -> Value {
     let rows = results.rows.iter().map(|row| {
@@ -19,7 +19,7 @@ pub fn json(results: &Results) -> Value {
         object!({
             "say": verdict.say,
             "bound": verdict.bound,
-            "found": verdict.found,
+            "found": if verdict.found.is_infinite() { object!("never") } else { object!(verdict.found) },
             "at": verdict.at,
             "holds": verdict.holds,
             "known": verdict.known,

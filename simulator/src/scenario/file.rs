@@ -119,19 +119,23 @@ pub struct Expect {
 
 /// To what a figure is compared.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged)]
+#[serde(try_from = "String")]
 pub enum Over {
     /// An algorithm.
     Entrant(Entrant),
     /// Whichever of those measured is best by its mean, the highest of what is better when higher: written `Best`.
-    Best(Best),
+    Best,
 }
 
-/// The word `Best`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-pub enum Best {
-    /// The best one.
-    Best,
+impl TryFrom<String> for Over {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "Best" {
+            return Ok(Self::Best);
+        }
+        text.parse().map(Self::Entrant).map_err(|error| format!("{error}; or Best, the best of all"))
+    }
 }
 
 /// What can be asked of a run.
