@@ -1,6 +1,6 @@
 //! An immutable view of a pool, ready to be picked from.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use rand::Rng;
 
@@ -30,6 +30,8 @@ pub struct Balancer {
     by_id: Vec<(u64, usize)>,
     /// Endpoints that are not picked, for explanations.
     pub(crate) absent: Vec<Other>,
+    /// Of those the ones that no other backend has in rotation, each once.
+    pub(crate) elsewhere: Vec<Arc<EndpointState>>,
     pub(crate) state: Arc<PoolState>,
     turns: Arc<Turns>,
     generation: u64,
@@ -68,6 +70,14 @@ pub(crate) struct Set {
     pub(crate) candidates: Candidates,
 }
 
+/// Where a session leads.
+enum Session {
+    At(usize),
+    /// Its endpoint may take no more requests now, and could otherwise.
+    Full,
+    Gone,
+}
+
 /// An endpoint's answer to a question after its load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeAnswer {
@@ -96,6 +106,7 @@ impl Balancer {
             endpoints: Vec::new(),
             by_id: Vec::new(),
             absent: Vec::new(),
+            elsewhere: Vec::new(),
             state: Arc::clone(state),
             turns: state.turns(plan.turns),
             generation: state.next_generation(),
@@ -111,6 +122,10 @@ impl Balancer {
                 built.add(&other.backend, &Member { endpoint, state, weight: 1.0, probation });
             }
         }
+        let mut known: HashSet<_> =
+            plan.sets.iter().flat_map(|set| &set.members).map(|member| member.state.number()).collect();
+        let elsewhere = plan.others.iter().map(|other| &other.state);
+        built.elsewhere = elsewhere.filter(|state| known.insert(state.number())).cloned().collect();
         built.by_id = built.slots.iter().enumerate().map(|(index, slot)| (slot.id, index)).collect();
         built.by_id.sort_unstable();
         built
@@ -192,6 +207,7 @@ impl Balancer {
                 endpoint: &self.endpoints[index],
                 backend: &self.backends[slot.backend as usize],
                 index,
+                passed_over: live.session_full,
                 guard,
             });
         }
@@ -222,7 +238,7 @@ impl Balancer {
         let set = match self.sets.as_slice() {
             [] => None,
             [one] => Some(one),
-            [_, _, ..] => self.set_by_chance(rng),
+            [_, _, ..] => self.set_by_chance(rng).map(|index| &self.sets[index]),
         };
         let drawn = set.map_or_else(Default::default, |set| match &set.candidates {
             Candidates::Prequal(prequal) => prequal.to_probe(rng),
@@ -231,13 +247,14 @@ impl Balancer {
         drawn.into_iter().map(move |index| set.map_or(0, |set| set.first) + index)
     }
 
-    fn set_by_chance(&self, rng: &mut impl Rng) -> Option<&Set> {
+    /// One by its share.
+    fn set_by_chance(&self, rng: &mut impl Rng) -> Option<usize> {
         let mut left = self.sets.iter().map(|set| set.share).sum::<f64>() * rng.random::<f64>();
-        let found = self.sets.iter().find(|set| {
+        let found = self.sets.iter().position(|set| {
             left -= set.share;
             left < 0.0
         });
-        found.or(self.sets.last())
+        found.or_else(|| self.sets.len().checked_sub(1))
     }
 
     /// The index of the endpoint to which a request goes.
@@ -247,9 +264,13 @@ impl Balancer {
         rng: &mut impl Rng,
         observer: &mut O,
     ) -> Option<usize> {
-        if let Some(index) = query.affinity.and_then(|id| self.session(id, query)) {
-            observer.session(index);
-            return Some(index);
+        match query.affinity.map(|id| self.session(id, query)) {
+            Some(Session::At(index)) => {
+                observer.session(index);
+                return Some(index);
+            }
+            Some(Session::Full) => observer.session_full(),
+            Some(Session::Gone) | None => {}
         }
         // A request that comes again leaves the turn to the next one: it would take that of the endpoint at which it failed from
         // those that are well, so that first attempts met the failing one more often. It goes by chance, since the turn to come is the
@@ -258,7 +279,7 @@ impl Balancer {
         let take = O::LIVE && !again;
         let by_chance = again.then(|| u64::from(rng.random::<u32>()));
         let worker = self.turns.of(query.worker);
-        let (start, own_turn) = self.set(query, worker, take)?;
+        let (start, own_turn) = self.set(query, worker, take, rng)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
             let set = &self.sets[wrapped(start + step, self.sets.len())];
@@ -286,11 +307,16 @@ impl Balancer {
     }
 
     /// The endpoint to which a session goes back.
-    fn session(&self, id: &str, query: &Query<'_>) -> Option<usize> {
-        let index = self.find(hash::node(id)).filter(|index| self.endpoints[*index].id.as_str() == id)?;
+    fn session(&self, id: &str, query: &Query<'_>) -> Session {
+        let found = self.find(hash::node(id)).filter(|index| self.endpoints[*index].id.as_str() == id);
+        let Some(index) = found else { return Session::Gone };
         let slot = &self.slots[index];
         let on_trial = slot.probation && slot.state.trial() != Trial::Open;
-        (!query.tried.contains(&index) && !on_trial && !query.finds_full(&slot.state)).then_some(index)
+        match () {
+            () if query.tried.contains(&index) || on_trial => Session::Gone,
+            () if query.finds_full(&slot.state) => Session::Full,
+            () => Session::At(index),
+        }
     }
 
     /// The index of the endpoint whose identity has this hash.
@@ -315,11 +341,17 @@ impl Balancer {
 
     /// The set whose turn it is, with the number of that turn, or to which the key belongs.
     #[inline]
-    fn set(&self, query: &Query<'_>, worker: &Turn, take: bool) -> Option<(usize, Option<u64>)> {
+    fn set(
+        &self,
+        query: &Query<'_>,
+        worker: &Turn,
+        take: bool,
+        rng: &mut impl Rng,
+    ) -> Option<(usize, Option<u64>)> {
         match self.sets.as_slice() {
             [] => None,
             [_] => Some((0, None)),
-            [first, ..] => self.set_of_many(first, query, worker, take),
+            [first, ..] => self.set_of_many(first, query, worker, take, rng),
         }
     }
 
@@ -331,10 +363,14 @@ impl Balancer {
         query: &Query<'_>,
         worker: &Turn,
         take: bool,
+        rng: &mut impl Rng,
     ) -> Option<(usize, Option<u64>)> {
         if let Some(key) = first.candidates.key(query) {
             let nodes = self.sets.iter().enumerate().map(|(index, set)| (index, set.hash, set.share));
             return hash::rendezvous(key, nodes).map(|index| (index, None));
+        }
+        if !query.tried.is_empty() {
+            return self.set_by_chance(rng).map(|index| (index, None));
         }
         let (index, turn) = self.shares.at(worker.backend(take))?;
         Some((index, Some(turn)))

@@ -55,6 +55,8 @@ pub struct Pick<'a> {
     pub backend: &'a str,
     /// The endpoint's place in this balancer.
     pub index: usize,
+    /// The endpoint of the request's session may take no more requests now, and could otherwise: the session stays there.
+    pub passed_over: bool,
     /// To be kept until the response has ended.
     pub guard: Guard,
 }
@@ -66,7 +68,7 @@ pub struct Outcome {
     pub status: Status,
     /// When it ended.
     pub now: Time,
-    /// From the sending of the request to what counts as its answer. Of no account unless the endpoint answered.
+    /// From the sending of the request to what counts as its answer. Of no account unless the endpoint answered, or the request was cancelled.
     pub latency: Duration,
     /// What the answer's `Retry-After` says.
     pub retry_after: Option<Duration>,

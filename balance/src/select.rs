@@ -60,12 +60,12 @@ impl Scene<'_> {
     /// Requests in flight to these endpoints. Those of the pool but for those to endpoints out of rotation, where these are one set and
     /// all are counted; O(n) otherwise, since backends with as many requests have as many in flight only if they are as fast.
     fn in_flight(&self) -> u64 {
-        let absent = &self.balancer.absent;
-        let one = self.balancer.sets.len() == 1 && absent.len() < self.slots.len();
+        let elsewhere = &self.balancer.elsewhere;
+        let one = self.balancer.sets.len() == 1 && elsewhere.len() < self.slots.len();
         let Some(total) = one.then(|| self.state.total()).flatten() else {
             return self.slots.iter().map(|slot| slot.state.in_flight()).sum();
         };
-        total.saturating_sub(absent.iter().map(|other| other.state.in_flight()).sum())
+        total.saturating_sub(elsewhere.iter().map(|state| state.in_flight()).sum())
     }
 
     /// `index`, or the first after it that is not excluded.
@@ -107,6 +107,9 @@ pub(crate) trait Observe {
     /// What the algorithm would need is missing.
     fn fell_back(&mut self, _why: Fallback) {}
 
+    /// A session's endpoint is passed over for want of room.
+    fn session_full(&mut self) {}
+
     /// The endpoint chosen may have so many requests in flight, with this one.
     fn may_have(&mut self, _room: u64) {}
 }
@@ -127,10 +130,15 @@ pub enum Fallback {
 pub(crate) struct Live {
     /// What was said of the endpoint chosen last.
     pub(crate) room: Option<u64>,
+    pub(crate) session_full: bool,
 }
 
 impl Observe for Live {
     const LIVE: bool = true;
+
+    fn session_full(&mut self) {
+        self.session_full = true;
+    }
 
     fn may_have(&mut self, room: u64) {
         self.room = Some(room);

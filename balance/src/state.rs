@@ -44,8 +44,8 @@ pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
     /// Those that are forgotten, with requests still in flight.
     left: Mutex<Vec<Arc<EndpointState>>>,
-    /// There were some at the last look.
-    any_left: AtomicBool,
+    /// Requests in flight to them at the last look.
+    in_flight_left: AtomicU64,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
     turns: Mutex<HashMap<&'static str, Arc<Turns>>>,
     /// Of where turns start.
@@ -107,7 +107,7 @@ impl PoolState {
         Self {
             endpoints: Mutex::default(),
             left: Mutex::default(),
-            any_left: AtomicBool::new(false),
+            in_flight_left: AtomicU64::new(0),
             probes: Mutex::default(),
             turns: Mutex::default(),
             seed: rng.random(),
@@ -151,8 +151,8 @@ impl PoolState {
         self.shared.total.start(|| self.in_flight());
     }
 
-    /// Looks whether requests have ended that began before bounded load had them counted, or at endpoints that are forgotten: until then
-    /// it adds up the endpoints' for each pick. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
+    /// Looks whether requests have ended that began before bounded load had them counted: until then it adds up the endpoints' for
+    /// each pick. And what is in flight to endpoints that are forgotten. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
     pub fn settle(&self) {
         self.look_at_left(&mut locked(&self.left));
         self.shared.total.settle(|| self.in_flight());
@@ -160,13 +160,14 @@ impl PoolState {
 
     fn look_at_left(&self, left: &mut Vec<Arc<EndpointState>>) {
         left.retain(|state| state.in_flight() > 0);
-        self.any_left.store(!left.is_empty(), Relaxed);
+        self.in_flight_left.store(left.iter().map(|state| state.in_flight()).sum(), Relaxed);
     }
 
-    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted, or some are in flight
-    /// to endpoints that are forgotten.
+    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. What has ended at those
+    /// that are forgotten since the last look makes it too low.
     pub(crate) fn total(&self) -> Option<u64> {
-        if self.any_left.load(Relaxed) { None } else { self.shared.total.read() }
+        let total = self.shared.total.read()?;
+        Some(total.saturating_sub(self.in_flight_left.load(Relaxed)))
     }
 
     /// Whether something happened that [`Tuner::tick`](crate::Tuner::tick) should look at soon: an endpoint failed often

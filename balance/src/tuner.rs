@@ -115,6 +115,7 @@ impl Tuner {
     }
 
     fn take_spec(&mut self, spec: PoolSpec, now: Time) {
+        let ejected = self.spec.ejection.is_some();
         self.spec = spec;
         self.version += 1;
         let endpoints = self.spec.backends.iter().flat_map(|backend| &backend.endpoints);
@@ -132,8 +133,10 @@ impl Tuner {
         let backends = &self.spec.backends;
         self.kept.retain(|key, _| backends.iter().any(|backend| backend.key == *key));
         self.auto.retain(self.spec.auto(), now);
-        if self.spec.ejection.is_none() {
-            self.end_ejections(now);
+        match self.spec.ejection {
+            None => self.end_ejections(now),
+            Some(_) if !ejected => self.begin_ejections(),
+            Some(_) => {}
         }
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();

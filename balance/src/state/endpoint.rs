@@ -7,7 +7,7 @@ use super::{
     response_time::ResponseTime, trial::Probation,
 };
 use crate::{
-    Outcome, Time,
+    Outcome, Status, Time,
     pick::Verdict,
     sync::Relaxed,
     time::{nanos, nanos_f64},
@@ -227,8 +227,13 @@ impl EndpointState {
                     self.shared.set_urgent();
                 }
                 let asked = outcome.retry_after.map_or(0.0, nanos_f64).min(MAX_RETRY_AFTER);
-                // A time-out may well have taken longer than the penalty.
-                rules.error_penalty.load().max(asked).max(nanos_f64(outcome.latency))
+                // Of what was no answer, the client's upload may be a part.
+                let took = if matches!(outcome.status, Status::Answered(_)) {
+                    nanos_f64(outcome.latency)
+                } else {
+                    0.0
+                };
+                rules.error_penalty.load().max(asked).max(took)
             }
         };
         self.response_time.record(counts_as, outcome.now, rules.decay.load());

@@ -169,6 +169,14 @@ impl Tuner {
         }
     }
 
+    /// For a pool that begins to eject: what came before is not judged.
+    pub(super) fn begin_ejections(&mut self) {
+        self.clocks.ejection = super::Clock::default();
+        for record in self.records.values_mut() {
+            record.ejection.seen = record.state.seen();
+        }
+    }
+
     /// For a pool that ejects no more.
     pub(super) fn end_ejections(&mut self, now: Time) {
         for record in self.records.values_mut() {

@@ -107,6 +107,17 @@ fn what_misses_its_endpoint_is_spread_over_the_others() {
             *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
         }
         check_even(&counts, &format!("{algorithm:?} again"));
+        let halves = healthy(4, 4);
+        let mut two = Pool::new(
+            algorithm.clone(),
+            vec![backend("b", 1, halves[..2].to_vec()), backend("c", 1, halves[2..].to_vec())],
+        );
+        let mut again = [0; 4];
+        for _ in 0..1000 {
+            let query = Query { tried: &[1], ..Query::at(two.now, 0) };
+            again[two.balancer.pick(&query, &mut two.rng).expect("an endpoint").index] += 1;
+        }
+        assert!(again[0] > 400 && again[2] > 150 && again[3] > 150, "{algorithm:?}: {again:?}");
         let _full = pool.begins("e1");
         let mut counts = BTreeMap::new();
         for _ in 0..4000 {
