@@ -83,14 +83,15 @@ fn manifest(document: &Tree) -> Result<Manifest, Vec<ManifestError>> {
     }
     match value["kind"].as_str() {
         Some("BalancerPool") => {
-            let mut pool: BalancerPool = object(document, &value, &POOL)?;
-            pool.metadata.namespace.get_or_insert_with(|| "default".to_owned());
-            let with_service =
-                pool.spec.backends.iter().enumerate().filter(|(_, backend)| backend.service.is_some());
+            let backends = value["spec"]["backends"].as_array().into_iter().flatten().enumerate();
+            let with_service = backends.filter(|(_, backend)| !backend["service"].is_null());
+            // Before the rules, of which some are about Services.
             let errors: Vec<_> = with_service.map(|(index, _)| no_service(document, index)).collect();
             if !errors.is_empty() {
                 return Err(errors);
             }
+            let mut pool: BalancerPool = object(document, &value, &POOL)?;
+            pool.metadata.namespace.get_or_insert_with(|| "default".to_owned());
             Ok(Manifest::Pool(Box::new(pool)))
         }
         Some("ProxyClass") => Ok(Manifest::Class(Box::new(object(document, &value, &CLASS)?))),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use jsonschema::{error::ValidationErrorKind, paths::LocationSegment};
 use kube::{
     CustomResourceExt,
-    core::cel::{ErrorKind, Validator, apply_defaults},
+    core::cel::{Validator, apply_defaults},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -188,8 +188,6 @@ impl ObjectSchema {
         }
         let broken = Validator::new().validate(&self.schema, &value, None).err();
         let broken = broken.into_iter().flat_map(|found| found.into_vec());
-        // What cannot be asked here is the API server's to ask.
-        let broken = broken.filter(|error| error.kind != ErrorKind::UnsupportedReference);
         let broken = broken
             .map(|error| SchemaError { path: Segment::parse(&error.field_path), message: error.message });
         let broken: Vec<_> = broken.collect();

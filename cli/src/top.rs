@@ -37,7 +37,7 @@ pub async fn run(top: Top) -> anyhow::Result<ExitCode> {
         if looks.back().is_none_or(|(last, seen)| *seen != counts || now - *last >= CALM) {
             looks.push_back((now, counts));
         }
-        while looks.get(1).is_some_and(|(next, _)| now - *next >= SPAN) {
+        while looks.len() > 2 && looks.get(1).is_some_and(|(next, _)| now - *next >= SPAN) {
             looks.pop_front();
         }
         if let (Some((then, before)), Some((last, _))) = (looks.front(), looks.back())

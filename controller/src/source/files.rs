@@ -4,7 +4,7 @@
 //! line and reason. Any change of the folder is taken up at once.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -83,7 +83,7 @@ impl Files {
     /// # Errors
     /// If the folder cannot be listed; then nothing has changed.
     pub fn read(&mut self) -> io::Result<(Vec<Event>, Vec<FileProblem>)> {
-        let mut problems = Vec::new();
+        let (mut problems, mut emptied) = (Vec::new(), BTreeSet::new());
         let files = manifests_in(&self.folder)?;
         self.good.retain(|file, _| files.contains(file));
         for file in files {
@@ -93,20 +93,23 @@ impl Files {
                     if manifests.is_empty() && self.good.get(&file).is_some_and(|good| !good.is_empty()) =>
                 {
                     let message = "the file is empty: delete it if its objects are to go".to_owned();
-                    problems.push(FileProblem { file, line: 0, message });
+                    problems.push(FileProblem { file: file.clone(), line: 0, message });
+                    emptied.insert(file);
                 }
                 Ok(manifests) => drop(self.good.insert(file, manifests)),
                 Err(found) => problems.extend(found),
             }
         }
-        let events = self.diff(&mut problems);
+        let events = self.diff(&emptied, &mut problems);
         problems.sort();
         Ok((events, problems))
     }
 
-    fn diff(&mut self, problems: &mut Vec<FileProblem>) -> Vec<Event> {
+    /// What an `emptied` file had stays as far as no other file has it now.
+    fn diff(&mut self, emptied: &BTreeSet<PathBuf>, problems: &mut Vec<FileProblem>) -> Vec<Event> {
         let (mut pools, mut class, mut of) = (BTreeMap::new(), None, BTreeMap::new());
-        for (file, manifests) in &self.good {
+        let (held, files): (Vec<_>, Vec<_>) = self.good.iter().partition(|(file, _)| emptied.contains(*file));
+        for (file, manifests) in files.into_iter().chain(held) {
             for manifest in manifests {
                 match manifest {
                     Manifest::Pool(pool) => {
@@ -114,7 +117,7 @@ impl Files {
                         if let Entry::Vacant(place) = pools.entry(name.clone()) {
                             place.insert((**pool).clone());
                             of.insert(name, file);
-                        } else {
+                        } else if !emptied.contains(file) {
                             let first = of.get(&name).map_or(file, |first| *first).display();
                             let message = format!(
                                 "pool {name} is in {first} before, and that one serves: keep one of them"
@@ -325,7 +328,11 @@ mod tests {
                     .ends_with("b.yaml: the file is empty: delete it if its objects are to go")
             );
         }
+        write("c.yaml", &pool("b", 8005));
+        assert_eq!(words(&files.read().unwrap().0), ["default/b 3"], "moved to another file");
+        std::fs::remove_file(folder.path().join("c.yaml")).unwrap();
         write("b.yaml", &pool("b", 8004));
+        files.read().unwrap();
 
         write("z.yaml", &pool("a", 8009));
         let (events, problems) = files.read().unwrap();

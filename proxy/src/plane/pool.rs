@@ -130,11 +130,8 @@ impl PoolEntry {
             if let Some(since) = said.filter(|_| entry.ready_since.0 != said) {
                 entry.ready_since = (said, Some(clock::at(since)));
             }
-            let subject = Subject {
-                pool: self.uid.clone(),
-                pool_name: format!("{}/{}", document.namespace, document.name),
-                endpoint: id.to_string(),
-            };
+            let subject =
+                Subject { pool: self.uid.clone(), pool_name: called(&document), endpoint: id.to_string() };
             entry.update(subject, plan, origin, &self.checks);
             let usage = usage::Plan::new(&document.algorithm, endpoint.address);
             entry.read_usage(usage, &self.pages);
@@ -196,8 +193,9 @@ impl PoolEntry {
 
     /// Checks of these endpoints passed, which were ejected: they come back with the next tick.
     pub(super) fn checks_passed(&mut self, endpoints: &BTreeSet<EndpointId>) {
+        let pool = self.called();
         for id in endpoints.iter().filter(|id| self.tuner.check_passed(id, clock::now())) {
-            tracing::info!(pool = self.document.name, endpoint = %id, "ejection ended: a check passed");
+            tracing::info!(pool, endpoint = %id, "ejection ended: a check passed");
         }
     }
 
@@ -226,6 +224,10 @@ impl PoolEntry {
             || document.locality.is_some()
     }
 
+    fn called(&self) -> String {
+        called(&self.document)
+    }
+
     fn tell(&self) {
         let (report, now) = (self.tuner.report(), clock::now());
         for told in &report.endpoints {
@@ -241,17 +243,20 @@ impl PoolEntry {
                     (entry.health.set_standing(standing), standing)
                 {
                     self.metrics.ejections.add(reason);
-                    tracing::info!(pool = self.document.name, endpoint = %told.id, reason, "ejected");
+                    tracing::info!(pool = self.called(), endpoint = %told.id, reason, "ejected");
                 }
             }
         }
         let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
         for backend in report.panicking.iter().filter(|backend| !tuned.panicking.contains(backend)) {
-            let pool = &self.document.name;
-            tracing::warn!(pool, backend, "panic: too few endpoints are healthy, so that all take requests");
+            tracing::warn!(
+                pool = self.called(),
+                backend,
+                "panic: too few endpoints are healthy, so that all take requests"
+            );
         }
         for backend in tuned.panicking.iter().filter(|backend| !report.panicking.contains(backend)) {
-            tracing::info!(pool = self.document.name, backend, "the panic is over");
+            tracing::info!(pool = self.called(), backend, "the panic is over");
         }
         *tuned = report;
     }
@@ -366,6 +371,10 @@ impl PoolEntry {
         })
         .collect()
     }
+}
+
+fn called(document: &PoolDocument) -> String {
+    format!("{}/{}", document.namespace, document.name)
 }
 
 fn endpoints(document: &PoolDocument) -> impl Iterator<Item = (&String, &EndpointDocument)> {

@@ -21,12 +21,7 @@ use super::{
     queue::{Place, Refusal},
     sampling::{self, Sampling},
 };
-use crate::{
-    clock,
-    connection::Connection,
-    respond,
-    snapshot::{Choice, Pool},
-};
+use crate::{clock, connection::Connection, respond, snapshot::Pool};
 
 /// A request that looks for an endpoint.
 struct Search<'a> {
@@ -217,29 +212,19 @@ impl Search<'_> {
         Some(Found {
             address: pick.endpoint.address,
             index: pick.index,
-            course: pool.affinity.as_ref().map(|_| self.course(choice, &pick)),
+            course: pool.affinity.as_ref().map(|_| self.course(&pick)),
             place: Place::new(pick.guard, queue),
         })
     }
 
-    /// Asked at the pick: by the time of the answer, a session's endpoint may have become full or have room again.
-    fn course(&self, choice: &Choice, pick: &Pick<'_>) -> Course {
-        let session = match &self.wish.session {
-            Session::New => return Course::Begun,
-            Session::Gone => return Course::Moved,
-            Session::At(endpoint) => endpoint,
-        };
-        if *session == pick.endpoint.id {
-            return Course::Kept;
+    /// As of the pick: by the time of the answer, a session's endpoint may have become full or have room again.
+    fn course(&self, pick: &Pick<'_>) -> Course {
+        match &self.wish.session {
+            Session::New => Course::Begun,
+            Session::At(endpoint) if *endpoint == pick.endpoint.id => Course::Kept,
+            Session::At(_) if pick.passed_over => Course::PassedOver,
+            Session::At(_) | Session::Gone => Course::Moved,
         }
-        let endpoints = || choice.balancer.endpoints();
-        let is_own = |index: &usize| endpoints().nth(*index).is_some_and(|of| of.id == *session);
-        let own = endpoints().position(|of| of.id == *session);
-        let own = own.and_then(|index| choice.balancer.state_of(index));
-        let is_full = |max: u32| own.is_some_and(|own| own.in_flight() >= u64::from(max));
-        let only_full = self.pool().bounds.is_some_and(|bounds| is_full(bounds.max_in_flight))
-            && !self.tried.iter().any(is_own);
-        if only_full { Course::PassedOver } else { Course::Moved }
     }
 
     /// The client is to get this answer, and is told where its session is from now on.

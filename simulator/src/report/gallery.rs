@@ -36,7 +36,8 @@ pub(super) struct Kind {
 
 /// All charts of a scenario.
 pub(super) fn gallery(results: &Results) -> Vec<Kind> {
-    let figures = PERCENTILES.iter().flat_map(|(name, figure)| by_figure(results, name, *figure, |_| true));
+    let latency =
+        |(name, figure): (&'static str, Figure)| kind(name, by_figure(results, name, figure, |_| true));
     let errors = results.has(Figure::Errors).then_some(("errors %", Figure::Errors));
     let asked = EXTRA.iter().filter(|column| column.figure != Figure::Speed && results.asks(column.figure));
     let asked = errors.into_iter().chain(asked.map(|column| (column.heading, column.figure)));
@@ -46,7 +47,9 @@ pub(super) fn gallery(results: &Results) -> Vec<Kind> {
         })
     });
     let kinds = [
-        kind("Latency", figures.collect()),
+        latency(PERCENTILES[0]),
+        latency(PERCENTILES[1]),
+        latency(PERCENTILES[2]),
         kind("What else is asked", asked.collect()),
         kind("Requests of each endpoint", counts(results)),
         kind("Latency over time", over_time(results)),
