@@ -188,7 +188,8 @@ pub struct Simulate {
     /// Files of scenarios; those of the project are in simulator/scenarios.
     #[arg(required = true, value_name = "SCENARIO.yaml")]
     pub scenarios: Vec<PathBuf>,
-    /// In place of those that the scenario names; what must hold is not looked at then. As in scenarios: Ring, Ring/MD5, Maglev/bounded.
+    /// In place of those that the scenario names; what must hold is not looked at then. Ring, Maglev and Rendezvous take /bounded, a
+    /// hash function (/XxHash64, /MurmurHash3, /FNV1a, /SipHash, /MD5), or both.
     #[arg(long, value_name = "NAME")]
     pub algorithm: Vec<Entrant>,
     /// In place of the scenario's number of seeds.
@@ -200,15 +201,15 @@ pub struct Simulate {
     /// Threads that play [default: one for each core].
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// How to print.
+    /// How to print; JSON of several scenarios is one array of them.
     #[arg(short, long, default_value = "table")]
     pub output: Results,
     /// Also write charts: FILE.svg (p99 of the latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
     /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it
-    /// links to beside it.
-    #[arg(long, value_name = "FILE.md", conflicts_with_all = ["algorithm", "short", "seeds"])]
+    /// links to beside it. Only of what the scenario says, in full.
+    #[arg(long, value_name = "FILE.md", conflicts_with_all = ["algorithm", "short"])]
     pub page: Option<PathBuf>,
 }
 
@@ -219,7 +220,7 @@ pub enum Results {
     Table,
     /// Tables in Markdown.
     Markdown,
-    /// JSON, for programs: an object, or of several scenarios a list of them.
+    /// JSON, for programs.
     Json,
 }
 

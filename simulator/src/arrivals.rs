@@ -6,12 +6,13 @@ use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 use serde::Deserialize;
 
-use crate::{number, scenario::Problem};
+use crate::{
+    number,
+    scenario::{Problem, limits::REQUESTS},
+};
 
-/// Longest interval of a trace, in seconds: a day.
-const MAX_INTERVAL: f64 = 86_400.0;
-/// Shortest mean of one, in nanoseconds.
-const MIN_MEAN: f64 = 1000.0;
+/// Longest interval of a trace: a day.
+const MAX_SECONDS: f64 = 86_400.0;
 
 /// How requests are spread over time.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -48,38 +49,68 @@ impl Arrivals {
                 let path = folder.join(file);
                 let text = std::fs::read_to_string(&path)
                     .map_err(|source| Problem::Read { path: path.clone(), source })?;
-                let nanos = trace(&text).map_err(|what| {
-                    let must = format!(
-                        "name a file of intervals in seconds, one a line: {}: {what}",
-                        path.display()
-                    );
-                    Problem::Value { field: "arrivals.trace.file".into(), must }
-                })?;
-                let nanos = nanos.into_iter().map(|each| each / load).collect();
+                let nanos = trace(&text, load).map_err(|must| of_trace(&path, &must))?;
                 Intervals::Trace { nanos, next: 0 }
             }
         })
     }
+
+    /// Complains of a trace that is none, of too many requests, or of which hardly one comes between `from` and `end`.
+    pub(crate) fn check(&self, load: f64, from: u64, end: u64, folder: &Path) -> Result<(), Problem> {
+        let Self::Trace { file } = self else { return Ok(()) };
+        let Intervals::Trace { nanos, .. } = self.intervals(1.0, load, folder)? else { return Ok(()) };
+        fits(&nanos, from, end).map_err(|must| of_trace(&folder.join(file), &must))
+    }
+
+    /// Whether the scenario's rate does not count.
+    pub(crate) const fn is_trace(&self) -> bool {
+        matches!(self, Self::Trace { .. })
+    }
 }
 
-/// Nanoseconds between the requests of a trace, or what is wrong with it.
-fn trace(text: &str) -> Result<Vec<f64>, String> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+fn of_trace(path: &Path, must: &str) -> Problem {
+    Problem::Value { field: "arrivals.trace.file".into(), must: format!("{must} ({})", path.display()) }
+}
+
+/// The intervals of a trace's text in nanoseconds, or what it must be.
+fn trace(text: &str, load: f64) -> Result<Vec<f64>, String> {
     let mut nanos = Vec::new();
-    for (index, line) in lines {
-        match line.trim().parse::<f64>() {
-            Ok(seconds) if (0.0..=MAX_INTERVAL).contains(&seconds) => nanos.push(seconds * 1e9),
-            _ => return Err(format!("line {}: {line:?} is not from 0 to {MAX_INTERVAL}", index + 1)),
-        }
+    for (index, line) in text.trim_end().lines().enumerate() {
+        let seconds = line.trim().parse::<f64>().ok().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds));
+        let scaled = seconds.map(|seconds| seconds * 1e9 / load);
+        // Some come at the same time; what is only rounded to that is a mistake.
+        let whole = scaled.filter(|nanos| *nanos <= 0.0 || number::whole(*nanos) > 0);
+        nanos.push(whole.ok_or_else(|| {
+            let bounds = format!("0, or from 1e-9 to {MAX_SECONDS} after division by the load");
+            format!("hold an interval in seconds on each line, {bounds}; line {} is {line:?}", index + 1)
+        })?);
     }
-    let mean = nanos.iter().sum::<f64>() / nanos.len().max(1) as f64;
-    if nanos.is_empty() || mean < MIN_MEAN {
-        return Err("they are none, or less than a microsecond in the mean".to_owned());
+    let some = nanos.iter().any(|nanos| *nanos > 0.0);
+    if some { Ok(nanos) } else { Err("hold an interval above 0".to_owned()) }
+}
+
+/// What a trace must be, unless it fits into a run.
+fn fits(nanos: &[f64], from: u64, end: u64) -> Result<(), String> {
+    let (mut at, mut played, mut measured) = (0, 0, 0);
+    for interval in nanos {
+        at += number::whole(*interval);
+        played += usize::from(at < end);
+        measured += usize::from((from..end).contains(&at));
     }
-    if nanos.len() > 2 && nanos.windows(2).all(|pair| pair[0] < pair[1]) {
-        return Err("each is longer than the one before, as times are and intervals are not".to_owned());
+    let rises = nanos.len() >= 10 && nanos.is_sorted_by(|a, b| a < b);
+    // Points in time that are taken for intervals are soon beyond the end.
+    if (rises && played < nanos.len() / 10) || (measured == 0 && at >= end) {
+        let lines = nanos.len();
+        return Err(format!(
+            "hold the intervals between requests, not points in time, and some must end in what is measured: \
+             of {lines} lines {played} are played and {measured} measured"
+        ));
     }
-    Ok(nanos)
+    let all = nanos.len() as f64 * end as f64 / at as f64;
+    if all > REQUESTS {
+        return Err(format!("be such that a run has at most {REQUESTS} requests, not {all:.0}"));
+    }
+    Ok(())
 }
 
 impl Intervals {
@@ -117,19 +148,40 @@ mod tests {
         check(Intervals::Trace { nanos: vec![1e6, 3e6], next: 0 }, 2.0, 1.0);
     }
 
-    #[test]
-    fn a_trace_is_intervals() {
-        let check = |text: &str, expect: &str| {
-            let found = trace(text).map_or_else(|what| what, |nanos| format!("{nanos:?}"));
-            assert!(found.starts_with(expect), "{found}");
-        };
-        check("0.5\n0\n0.25\n\n", "[500000000.0, 0.0, 250000000.0]");
-        for bad in ["inf", "NaN", "-1", "soon", "90000"] {
-            check(&format!("0.1\n{bad}\n"), &format!("line 2: {bad:?} is not from 0 to 86400"));
+    /// What is said against a trace of a run whose second to sixtieth second are measured.
+    fn check_trace(text: &str, load: f64, expect: Result<usize, &str>) {
+        let found = trace(text, load)
+            .and_then(|nanos| fits(&nanos, 1_000_000_000, 60_000_000_000).map(|()| nanos.len()));
+        match (&found, expect) {
+            (Ok(found), Ok(expect)) => assert_eq!(*found, expect, "{text}"),
+            (Err(found), Err(expect)) => assert!(found.contains(expect), "{found} does not say {expect}"),
+            _ => panic!("{text}: {found:?}"),
         }
-        check("1e-12\n", "they are none, or less than a microsecond");
-        check("\n", "they are none");
-        check("10.5\n11\n11.2\n", "each is longer than the one before");
+    }
+
+    #[test]
+    fn traces_hold_intervals() {
+        check_trace("0.5\n0\n1.5\n", 1.0, Ok(3));
+        check_trace("0.5\r\n1.5\n\n", 1.0, Ok(2));
+        check_trace("", 1.0, Err("an interval above 0"));
+        check_trace("0\n0\n", 1.0, Err("an interval above 0"));
+        for bad in ["", "x", "-1", "inf", "nan", "1e-10", "1e6"] {
+            check_trace(&format!("0.5\n{bad}\n0.5\n"), 1.0, Err(&format!("line 2 is {bad:?}")));
+        }
+        check_trace("1e-9\n", 10.0, Err("line 1"));
+        check_trace("1e-7\n", 1.0, Err("at most 100000000 requests"));
+    }
+
+    #[test]
+    fn traces_of_points_in_time_are_refused() {
+        let points =
+            |from: f64| (0..6000).map(|k| format!("{}\n", from + f64::from(k) / 100.0)).collect::<String>();
+        check_trace(&points(0.0), 1.0, Err("not points in time"));
+        check_trace(&points(50_000.0), 1.0, Err("6000 lines 0 are played"));
+        check_trace(&points(1_700_000_000.0), 1.0, Err("line 1"));
+        // Ever slower, which is no mistake.
+        let slower: String = (1..100).map(|k| format!("{}\n", f64::from(k) / 100.0)).collect();
+        check_trace(&slower, 1.0, Ok(99));
     }
 
     #[test]

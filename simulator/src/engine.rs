@@ -148,7 +148,8 @@ impl Engine<'_> {
             Event::Weather(moment) => self.change(moment),
             Event::Sample => {
                 for place in &self.weather.places {
-                    self.recorder.sample(self.servers[*place].in_flight(), self.now);
+                    let server = &self.servers[*place];
+                    self.recorder.sample(server.in_flight() + server.hanging(), self.now);
                 }
                 self.queue.push_at(self.now + SAMPLE, event);
             }
@@ -214,7 +215,11 @@ impl Engine<'_> {
         let machine = request.machine as usize;
         let server = &mut self.servers[machine];
         match self.weather.machines[machine].answers {
-            Answers::Never => return,
+            Answers::Never => {
+                request.hangs = true;
+                server.hang();
+                return;
+            }
             Answers::Fails(after) => {
                 self.queue.push_at(self.now + after + self.case.network.0, Event::Failed(ticket));
                 return;
@@ -259,8 +264,11 @@ impl Engine<'_> {
     fn late(&mut self, ticket: Ticket) {
         let Some((guard, request)) = self.requests.take(ticket) else { return };
         self.recorder.failed(request.begun, self.now, true);
+        let server = &mut self.servers[request.machine as usize];
+        if request.hangs {
+            server.let_go();
+        }
         if request.at_machine {
-            let server = &mut self.servers[request.machine as usize];
             server.cancel(ticket.id, self.now);
             self.race.set(request.machine as usize, server.next_end());
         }

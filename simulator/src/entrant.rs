@@ -144,32 +144,31 @@ impl FromStr for Entrant {
         }
         let mut words = text.split('/');
         let table = words.next().and_then(|word| TABLES.iter().find(|(_, name)| *name == word));
+        let Some((table, _)) = table else { return Err(unknown(text)) };
         let (mut function, mut bounded) = (None, false);
-        let known = words.all(|word| {
+        for word in words {
             let named = FUNCTIONS.iter().find(|(_, name)| *name == word).map(|(named, _)| *named);
-            match named {
-                // Of each one at most.
-                Some(_) => function.is_none() && function.replace(named).is_none(),
-                None => word == "bounded" && !std::mem::replace(&mut bounded, true),
+            let again = if named.is_some() { function.is_some() } else { bounded };
+            match (named, word) {
+                (Some(_), _) if again => return Err(format!("{text:?} may name one function")),
+                (None, "bounded") if again => return Err(format!("{text:?} may say bounded once")),
+                (Some(named), _) => function = Some(named),
+                (None, "bounded") => bounded = true,
+                (None, _) => return Err(unknown(text)),
             }
-        });
-        let function = function.flatten().unwrap_or(HashFunction::XxHash64);
-        match table {
-            Some((table, _)) if known => Ok(Self::Hash { table: *table, function, bounded }),
-            _ => Err(unknown(text)),
         }
+        Ok(Self::Hash { table: *table, function: function.unwrap_or(HashFunction::XxHash64), bounded })
     }
 }
 
+/// Which ones there are.
 fn unknown(text: &str) -> String {
     let plain: Vec<_> = PLAIN.iter().map(|plain| format!("{plain:?}")).collect();
-    let tables: Vec<_> = TABLES.iter().map(|(_, name)| *name).collect();
-    let functions: Vec<_> = FUNCTIONS.iter().map(|(_, name)| *name).collect();
+    let functions = FUNCTIONS.map(|(_, name)| format!("/{name}"));
     format!(
-        "no algorithm {text:?}; there are {}, and {}, each with /bounded or one of /{}, or both",
+        "no algorithm {text:?}; there are {}, and Ring, Maglev, Rendezvous, each with /bounded or a function or both: {}",
         plain.join(", "),
-        tables.join(", "),
-        functions.join(", /")
+        functions.join(", ")
     )
 }
 
@@ -205,6 +204,14 @@ mod tests {
         if let Ok(entrant) = parsed {
             assert_eq!(entrant.to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_told_which_there_are() {
+        let problem = |text: &str| text.parse::<Entrant>().unwrap_err();
+        assert!(problem("Ring/MD4").ends_with("/XxHash64, /MurmurHash3, /FNV1a, /SipHash, /MD5"));
+        assert!(problem("Ring/MD5/SipHash").contains("may name one function"));
+        assert!(problem("Ring/bounded/bounded").contains("may say bounded once"));
     }
 
     #[test]

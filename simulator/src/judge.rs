@@ -100,7 +100,9 @@ fn figures(results: &Results, expect: &Expect, variant: usize, entrant: Entrant)
     let seeds = row.runs.len().min(other.map_or(usize::MAX, |other| other.runs.len()));
     let figures = (0..seeds).filter_map(|seed| {
         let found = of(row, seed)?;
-        other.map_or(Some(found), |other| Some(found / of(other, seed)?))
+        // Over nothing, nothing is so many times as much.
+        let over = |other: f64| if other == 0.0 { f64::NAN } else { found / other };
+        other.map_or(Some(found), |other| Some(over(of(other, seed)?)))
     });
     Some(figures.collect::<Vec<f64>>()).filter(|figures| !figures.is_empty())
 }
@@ -203,6 +205,14 @@ expect: [{{say: it, {figure}{expect}}}]
         let mut figures = FIGURES;
         figures[0][0][1] = f64::NAN;
         check("of: [RoundRobin], in: [a], atMost: 100", figures, false, f64::NAN, "RoundRobin, a");
+        figures[0][0][0] = 0.0;
+        check(
+            "of: [Random], over: RoundRobin, in: [a], each: true, atLeast: 0",
+            figures,
+            false,
+            f64::NAN,
+            "Random, a",
+        );
         check("of: [Random], over: RoundRobin, in: [a], atLeast: 0", figures, false, f64::NAN, "Random, a");
     }
 }

@@ -1,6 +1,6 @@
 //! What is measured of a run.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::{histogram::Histogram, scenario::Figure};
 
@@ -29,34 +29,23 @@ pub struct Figures {
     /// Highest 99th percentile of a window in milliseconds.
     pub peak_p99: f64,
     /// Seconds after the last change ended until each of its endpoints had half of its fair share; of no account without one.
-    #[serde(serialize_with = "or_never", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::report::option")]
     pub recovery: Option<f64>,
     /// Requests of each endpoint, by number.
     pub counts: Vec<u64>,
     /// Picks after which an endpoint had more in flight than bounded load allows.
     pub over_bound: u64,
     /// Part of all keys whose endpoint changed when one was removed; the worst removal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub moved: Option<f64>,
     /// The same of keys whose endpoint stayed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub strays: Option<f64>,
     /// What Auto stood for in the end, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub choice: Option<String>,
     /// How often Auto chose anew, all proxies together.
     pub switches: u32,
     /// Requests simulated in a second of this machine: no part of what a seed determines.
     #[serde(skip)]
     pub speed: f64,
-}
-
-/// JSON has no word for what is infinite.
-fn or_never<S: Serializer>(seconds: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
-    match seconds.filter(|seconds| seconds.is_finite()) {
-        Some(seconds) => to.serialize_f64(seconds),
-        None => to.serialize_str("never"),
-    }
 }
 
 /// A window of a run.

@@ -7,8 +7,8 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 
 use crate::{entrant::Entrant, scenario::Case};
 
-/// Removals that are tried, at most.
-const REMOVALS: usize = 10;
+/// Keys that are looked up, at most, in all removals that are tried: of 20,000 keys and 100 endpoints, every removal.
+const LOOKUPS: usize = 4_000_000;
 
 /// Parts of all keys; the worst of the removals tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,7 +25,9 @@ pub(crate) fn moves(case: &Case, entrant: Entrant) -> Option<Moves> {
     let unbounded = Entrant::Hash { table, function, bounded: false };
     let before = owners(unbounded, case.len(), None, keys.count);
     let mut worst = Moves::default();
-    for removed in (0..case.len()).take(REMOVALS) {
+    let removals = (LOOKUPS / keys.count as usize).clamp(1, case.len());
+    // Spread over all, where there are more.
+    for removed in (0..removals).map(|each| each * case.len() / removals) {
         let after = owners(unbounded, case.len(), Some(removed), keys.count);
         let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
         let (mut moved, mut strays) = (0.0, 0.0);

@@ -10,5 +10,6 @@ mod text;
 pub use gallery::latency;
 pub use html::html;
 pub use json::json;
+pub(crate) use json::option;
 pub use markdown::{markdown, replaced};
 pub use text::{compact, table, verdicts};

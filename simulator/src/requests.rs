@@ -13,6 +13,8 @@ pub(crate) struct Request {
     pub(crate) arrived: u64,
     pub(crate) load: u32,
     pub(crate) at_machine: bool,
+    /// It came to a machine that does not answer.
+    pub(crate) hangs: bool,
     pub(crate) round: u32,
     pub(crate) guard: Option<Guard>,
 }

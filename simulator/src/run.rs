@@ -78,7 +78,10 @@ pub fn run_all(scenario: Scenario, threads: usize) -> Result<Results, Problem> {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (variant, entrant) = rows[job.row];
                     let case = &scenario.variants[variant].case;
-                    let run = run_one(case, entrant, u64::from(job.seed), &scenario.folder);
+                    let seed = u64::from(job.seed);
+                    // Moves do not depend on the seed.
+                    let run = if seed == 1 { run_one } else { play };
+                    let run = run(case, entrant, seed, &scenario.folder);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((job.row, job.seed, run));
                 }
             });
@@ -92,6 +95,9 @@ pub fn run_all(scenario: Scenario, threads: usize) -> Result<Results, Problem> {
         let mut run = run?;
         if seed > 1 {
             run.windows = Vec::new();
+            if let Some(first) = finished[row].runs.first() {
+                (run.figures.moved, run.figures.strays) = (first.figures.moved, first.figures.strays);
+            }
         }
         finished[row].runs.push(run);
     }
@@ -103,14 +109,20 @@ pub fn run_all(scenario: Scenario, threads: usize) -> Result<Results, Problem> {
 /// # Errors
 /// If it cannot be played.
 pub fn run_one(case: &Case, entrant: Entrant, seed: u64, folder: &Path) -> Result<Run, Problem> {
-    let engine = Engine::new(case, entrant, seed, folder)?;
-    let start = Instant::now();
-    let (mut run, requests) = engine.run();
-    run.figures.speed = requests as f64 / start.elapsed().as_secs_f64().max(1e-9);
+    let mut run = play(case, entrant, seed, folder)?;
     if let Some(moves) = moves::moves(case, entrant) {
         run.figures.moved = Some(moves.moved);
         run.figures.strays = Some(moves.strays);
     }
+    Ok(run)
+}
+
+/// All but what moves.
+fn play(case: &Case, entrant: Entrant, seed: u64, folder: &Path) -> Result<Run, Problem> {
+    let engine = Engine::new(case, entrant, seed, folder)?;
+    let start = Instant::now();
+    let (mut run, requests) = engine.run();
+    run.figures.speed = requests as f64 / start.elapsed().as_secs_f64().max(1e-9);
     Ok(run)
 }
 

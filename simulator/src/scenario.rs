@@ -4,10 +4,13 @@
 mod case;
 mod check;
 mod file;
-mod limits;
+pub(crate) mod limits;
+mod matrix;
 
 pub use case::{Case, Change, Effect, Group, Keys, Kind, Noise, Range, Weights};
 pub use file::{Expect, Figure, Over, Page, Published, Scenario, Variant};
+
+pub use limits::SEEDS;
 
 use std::{io, path::PathBuf};
 

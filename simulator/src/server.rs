@@ -39,6 +39,8 @@ pub(crate) struct Server {
     /// Of real time.
     rate: f64,
     at: u64,
+    /// Requests that came while it did not answer, and that no deadline has ended yet.
+    hanging: usize,
     usage: Usage,
 }
 
@@ -66,13 +68,29 @@ impl Server {
             clock: 0.0,
             rate: 1.0,
             at: now,
+            hanging: 0,
             usage: Usage { busy: 0.0, completed: 0 },
         }
     }
 
-    /// Requests here, waiting ones among them.
+    /// Requests here, waiting ones among them, but none that hang.
     pub(crate) fn in_flight(&self) -> usize {
         self.served.len() + self.waiting.len()
+    }
+
+    /// A request comes that gets no answer: no work, but in flight.
+    pub(crate) const fn hang(&mut self) {
+        self.hanging += 1;
+    }
+
+    /// Its client gives up on it.
+    pub(crate) const fn let_go(&mut self) {
+        self.hanging -= 1;
+    }
+
+    /// Those that hang.
+    pub(crate) const fn hanging(&self) -> usize {
+        self.hanging
     }
 
     /// When the next request ends; `u64::MAX` if none does.

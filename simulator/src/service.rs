@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::{number, scenario::Problem, span::Span};
 
+/// Largest deviation of a logarithm: a hundredth of those drawn are beyond 10^10 times the median.
+const MAX_SIGMA: f64 = 10.0;
+
 /// The distribution of service times.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
@@ -78,8 +81,10 @@ impl Service {
             Self::Exponential { mean } => Work::Exponential(nanos(mean)),
             Self::LogNormal { mean, sigma } => {
                 match LogNormal::new(nanos(mean).ln() - sigma * sigma / 2.0, sigma) {
-                    Ok(distribution) if sigma >= 0.0 && mean.0 > 0 => Work::LogNormal(distribution),
-                    _ => return bad("logNormal", "have a mean above 0 and a sigma that is not negative"),
+                    Ok(distribution) if (0.0..=MAX_SIGMA).contains(&sigma) && mean.0 > 0 => {
+                        Work::LogNormal(distribution)
+                    }
+                    _ => return bad("logNormal", "have a mean above 0 and a sigma from 0 to 10"),
                 }
             }
             Self::Pareto { mean, shape } => match Pareto::new(nanos(mean) * (shape - 1.0) / shape, shape) {

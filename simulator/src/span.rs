@@ -9,6 +9,9 @@ use crate::number;
 pub struct Span(pub u64);
 
 impl Span {
+    /// The longest that a scenario may name, so that sums of several are within what time is counted in.
+    const MOST: Self = Self(86_400_000_000_000);
+
     /// A span of so many seconds.
     #[must_use]
     pub fn seconds(seconds: f64) -> Self {
@@ -40,9 +43,16 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        Self::parse(&text).ok_or_else(|| {
+        let span = Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format!("{text:?} is no span of time, such as 250us, 40ms or 1.5s"))
-        })
+        })?;
+        if span > Self::MOST {
+            let most = Self::MOST.as_seconds();
+            return Err(D::Error::custom(format!(
+                "{text:?} is longer than the longest span of time, {most}s"
+            )));
+        }
+        Ok(span)
     }
 }
 

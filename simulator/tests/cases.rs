@@ -32,6 +32,33 @@ fn requests_without_an_endpoint_have_failed() {
 }
 
 #[test]
+fn what_hangs_at_a_dead_endpoint_is_in_flight_there() {
+    // A quarter of 100/s for a second each.
+    check("  changes: [{at: 0s, endpoints: [0], effect: {dead: {}}}]\n", |figures| {
+        (24.0..27.0).contains(&figures.in_flight)
+    });
+    // And no longer once the deadlines are over.
+    check(
+        "  warmup: 20s\n  changes: [{at: 0s, until: 10s, endpoints: [0], effect: {dead: {}}}]\n",
+        |figures| figures.in_flight <= 1.0,
+    );
+}
+
+#[test]
+fn moves_are_those_of_the_worst_removal() {
+    let keys = "  keys: {count: 1000, zipf: 1}\n  measure: 1s\n";
+    let text = BASE.replace("[RoundRobin]", "[Rendezvous]\nseeds: 2").replace("  measure: 60s\n", keys);
+    let text = text.replace("count: 4,", "count: 40,");
+    let scenario = Scenario::parse("test", &text, Path::new(""), false).expect("a scenario");
+    let results = run_all(scenario, 1).expect("a scenario that can be played");
+    let runs = &results.rows[0].runs;
+    assert_eq!(runs[0].figures.moved, runs[1].figures.moved);
+    // Of 40 endpoints with 25 keys on average, the one that has most.
+    assert!(runs[0].figures.moved.is_some_and(|moved| (0.032..0.045).contains(&moved)), "{:?}", runs[0]);
+    assert_eq!(runs[0].figures.strays, Some(0.0));
+}
+
+#[test]
 fn what_would_not_end_is_given_up() {
     let text = BASE.replace("  deadline: 1s\n", "").replace("{mean: 1ms}", "{mean: 1439m}");
     let scenario = Scenario::parse("test", &text, Path::new(""), false).expect("a scenario");

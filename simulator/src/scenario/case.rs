@@ -212,7 +212,7 @@ impl Case {
     /// Endpoints that there ever are by their numbers, replacements not counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.endpoints.iter().fold(0, |sum, group| sum.saturating_add(group.count))
+        self.endpoints.iter().fold(0, |all, group| all.saturating_add(group.count))
     }
 
     /// There is none.

@@ -1,6 +1,6 @@
 //! What the numbers of a case must be that no type says: each complaint names the field and what it must be.
 
-use std::ops::RangeInclusive;
+use std::{fmt::Display, ops::RangeInclusive};
 
 use super::{Case, Change, Effect, Group, Kind, Problem, Range, limits, value};
 use crate::span::Span;
@@ -8,53 +8,18 @@ use crate::span::Span;
 impl Case {
     /// Complains of the first field that is out of range.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let all = self.len();
-        let positive = |number: f64| number.is_finite() && number > 0.0;
-        let checks = [
-            (all > 0 && all <= 10_000, "endpoints", "be from 1 to 10000"),
-            (positive(self.rate), "rate", "be above 0"),
-            (positive(self.load), "load", "be above 0"),
-            ((1..=1_000).contains(&self.proxies), "proxies", "be from 1 to 1000"),
-            (
-                self.measure.0 > 0 && self.measure.0 <= limits::LONGEST,
-                "measure",
-                "be above 0s and at most 86400s",
-            ),
-            (self.warmup.0 <= limits::LONGEST, "warmup", "be at most 86400s"),
-            (self.window.0 >= limits::SHORTEST, "window", "be at least 1ms"),
-            (self.tick.0 >= limits::SHORTEST, "tick", "be at least 1ms"),
-            (self.contended > 0.0 && self.contended <= 1.0, "contended", "be above 0 and at most 1"),
-            (self.swap_spare.is_none_or(long_enough), "swapSpare", "be at least 1ms"),
-            (
-                self.weights.is_none_or(|weights| long_enough(weights.every)),
-                "weights.every",
-                "be at least 1ms",
-            ),
-            (self.probe_cost >= 0.0 && self.probe_cost.is_finite(), "probeCost", "not be negative"),
-            (
-                self.keys.is_none_or(|keys| limits::KEYS.contains(&keys.count)),
-                "keys.count",
-                "be from 1 to 10000000",
-            ),
-            (self.keys.is_none_or(|keys| limits::ZIPF.contains(&keys.zipf)), "keys.zipf", "be from 0 to 10"),
-        ];
-        if let Some((_, field, must)) = checks.iter().find(|(holds, ..)| !holds) {
-            return Err(value(field, must));
+        ensure(limits::ENDPOINTS.contains(&self.len()), "endpoints", &within(&limits::ENDPOINTS))?;
+        ensure(limits::PROXIES.contains(&self.proxies), "proxies", &within(&limits::PROXIES))?;
+        ensure(self.measure.0 > 0, "measure", "be above 0s")?;
+        self.check_load()?;
+        let part = self.contended > 0.0 && self.contended <= 1.0;
+        ensure(part, "contended", "be above 0 and at most 1")?;
+        range(self.probe_cost, &limits::PROBE_COST, "probeCost")?;
+        if let Some(keys) = self.keys {
+            ensure(limits::KEYS.contains(&keys.count), "keys.count", &within(&limits::KEYS))?;
+            range(keys.zipf, &limits::ZIPF, "keys.zipf")?;
         }
-        let seconds = self.end() as f64 / 1e9;
-        let come = self.rate * self.load * seconds;
-        let come = self.requests.map_or(come, |requests| come.min(requests as f64));
-        ensure(
-            come <= limits::REQUESTS,
-            "rate",
-            &format!("make at most {} requests in {seconds} s", limits::REQUESTS),
-        )?;
-        let windows = self.end() / self.window.0;
-        ensure(
-            windows <= limits::WINDOWS,
-            "window",
-            &format!("be longer: {} of them at most", limits::WINDOWS),
-        )?;
+        self.check_times()?;
         for (index, group) in self.endpoints.iter().enumerate() {
             group.check(&format!("endpoints[{index}]"))?;
         }
@@ -63,28 +28,58 @@ impl Case {
         }
         self.service.work().map(|_| ())
     }
+
+    fn check_load(&self) -> Result<(), Problem> {
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        ensure(positive(self.rate), "rate", "be above 0")?;
+        ensure(positive(self.load), "load", "be above 0")?;
+        // How many a trace has, its file says.
+        let rate = if self.arrivals.is_trace() { 0.0 } else { self.rate * self.load };
+        let expected = rate * Span(self.end()).as_seconds();
+        let all = self.requests.map_or(expected, |most| expected.min(most as f64));
+        let most = limits::REQUESTS;
+        let few =
+            format!("be such that a run has at most {most} requests, not {all:.0}; measure for less long");
+        ensure(all <= most, "rate", &few)
+    }
+
+    fn check_times(&self) -> Result<(), Problem> {
+        often(self.tick, "tick")?;
+        self.swap_spare.map_or(Ok(()), |span| often(span, "swapSpare"))?;
+        self.weights.map_or(Ok(()), |weights| often(weights.every, "weights.every"))?;
+        let windows = limits::WINDOWS.min(limits::COUNTS / self.len());
+        let least = Span(self.end().div_ceil(windows as u64));
+        let few = format!("be at least {}s, so that a run has at most {windows} of them", least.as_seconds());
+        ensure(self.window >= least, "window", &few)
+    }
 }
 
 impl Group {
     fn check(&self, field: &str) -> Result<(), Problem> {
-        let must = |holds: bool, name: &str, must: &str| ensure(holds, &format!("{field}.{name}"), must);
-        must(limits::FACTOR.contains(&self.speed), "speed", &within(&limits::FACTOR))?;
-        match &self.server {
+        let at = |name: &str| format!("{field}.{name}");
+        range(self.speed, &limits::FACTOR, &at("speed"))?;
+        match self.server {
             Kind::Unlimited {} => {}
-            Kind::Workers { count, .. } => must(*count > 0, "server.workers.count", "be at least 1")?,
+            Kind::Workers { count, .. } => {
+                let some = limits::WORKERS.contains(&count);
+                ensure(some, &at("server.workers.count"), &within(&limits::WORKERS))?;
+            }
             Kind::Sharing { cores, spare } => {
-                must(limits::CORES.contains(cores), "server.sharing.cores", &within(&limits::CORES))?;
-                let spare = limits::SPARE.contains(&spare.from) && limits::SPARE.contains(&spare.to);
-                must(spare, "server.sharing.spare", &within(&limits::SPARE))?;
+                range(cores, &limits::CORES, &at("server.sharing.cores"))?;
+                range(spare.from, &limits::SPARE, &at("server.sharing.spare.from"))?;
+                range(spare.to, &limits::SPARE, &at("server.sharing.spare.to"))?;
             }
         }
         let Some(noise) = &self.noise else { return Ok(()) };
-        must(long_enough(noise.every_from), "noise.everyFrom", "be at least 1ms")?;
-        must(noise.every_to >= noise.every_from, "noise.everyTo", "not be before everyFrom")?;
-        must(!noise.factors.is_empty(), "noise.factors", "be at least one")?;
-        let factor =
-            |range: &Range| limits::FACTOR.contains(&range.from) && limits::FACTOR.contains(&range.to);
-        must(noise.factors.iter().all(factor), "noise.factors", &within(&limits::FACTOR))
+        often(noise.every_from, &at("noise.everyFrom"))?;
+        let after = noise.every_to >= noise.every_from;
+        ensure(after, &at("noise.everyTo"), "not be less than everyFrom")?;
+        ensure(!noise.factors.is_empty(), &at("noise.factors"), "be at least one")?;
+        for (index, Range { from, to }) in noise.factors.iter().enumerate() {
+            range(*from, &limits::FACTOR, &at(&format!("noise.factors[{index}].from")))?;
+            range(*to, &limits::FACTOR, &at(&format!("noise.factors[{index}].to")))?;
+        }
+        Ok(())
     }
 }
 
@@ -104,23 +99,29 @@ impl Change {
             must((0.0..=1.0).contains(&from), "effect.from", "be from 0 to 1, a part of the speed")?;
         }
         if let Effect::Slow { times } = self.effect {
-            must(limits::FACTOR.contains(&times), "effect.slow.times", &within(&limits::FACTOR))?;
+            range(times, &limits::FACTOR, &format!("{field}.effect.slow.times"))?;
         }
-        must(self.flap.is_none_or(long_enough), "flap", "be at least 1ms")?;
+        self.flap.map_or(Ok(()), |flap| often(flap, &format!("{field}.flap")))?;
         let ends = case.deadline.is_some() || !matches!(self.effect, Effect::Dead {});
         ensure(ends, "deadline", "be set where endpoints die, or their requests never end")
     }
 }
 
-const fn long_enough(span: Span) -> bool {
-    span.0 >= limits::SHORTEST
+/// Of what happens again and again.
+fn often(span: Span, field: &str) -> Result<(), Problem> {
+    let least = format!("be at least {}ms", limits::SHORTEST.as_seconds() * 1e3);
+    ensure(span >= limits::SHORTEST, field, &least)
 }
 
-fn within(range: &RangeInclusive<f64>) -> String {
+fn range(number: f64, range: &RangeInclusive<f64>, field: &str) -> Result<(), Problem> {
+    ensure(range.contains(&number), field, &within(range))
+}
+
+pub(super) fn within(range: &RangeInclusive<impl Display>) -> String {
     format!("be from {} to {}", range.start(), range.end())
 }
 
 /// Complains of the field unless it is as it must be.
-fn ensure(holds: bool, field: &str, must: &str) -> Result<(), Problem> {
+pub(super) fn ensure(holds: bool, field: &str, must: &str) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(value(field, must)) }
 }

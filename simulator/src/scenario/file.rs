@@ -6,10 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Case, Problem, limits, value};
+use super::{
+    Case, Problem,
+    check::{ensure, within},
+    limits::{SEEDS, VARIANTS},
+    matrix::{self, selected, typed},
+    value,
+};
 use crate::entrant::Entrant;
 
 /// A scenario.
@@ -134,7 +140,7 @@ impl TryFrom<String> for Over {
         if text == "Best" {
             return Ok(Self::Best);
         }
-        text.parse().map(Self::Entrant).map_err(|error| format!("{error}; or Best, the best of all"))
+        text.parse().map(Self::Entrant).map_err(|problem| format!("{problem}; or Best, of those measured"))
     }
 }
 
@@ -151,7 +157,7 @@ pub enum Figure {
     P999,
     /// Part of the requests that failed.
     Errors,
-    /// 99.9th percentile of requests in flight at an endpoint, over endpoints and time.
+    /// 99.9th percentile of requests in flight at an endpoint, those that hang at a dead one among them, over endpoints and time.
     InFlight,
     /// Requests answered per second.
     Throughput,
@@ -243,19 +249,9 @@ impl Scenario {
     /// # Errors
     /// If anything in it is wrong.
     pub fn parse(name: &str, text: &str, folder: &Path, short: bool) -> Result<Self, Problem> {
-        let whole: Value = serde_saphyr::from_str(text).map_err(|error| Problem::Yaml(error.to_string()))?;
-        let file: File = typed(whole, "")?;
-        if let Some(index) = file.matrix.iter().position(BTreeMap::is_empty) {
-            return Err(value(&format!("matrix[{index}]"), "have a label at least"));
-        }
-        let variants = file.matrix.iter().fold(1, |all: usize, axis| all.saturating_mul(axis.len()));
-        if variants > limits::VARIANTS {
-            return Err(value(
-                "matrix",
-                &format!("make at most {} variants, and not {variants}", limits::VARIANTS),
-            ));
-        }
-        let short_labels = file.short.as_ref().map(|short| short.r#in.clone()).unwrap_or_default();
+        let whole: Value = serde_saphyr::from_str(text).map_err(|error| Problem::Yaml(plain(&error)))?;
+        let file: File = typed(whole, "the scenario")?;
+        file.check()?;
         let shortened = file.short.filter(|_| short);
         let mut scenario = Self {
             name: name.to_owned(),
@@ -271,28 +267,12 @@ impl Scenario {
             short,
             folder: folder.to_owned(),
         };
-        let mut variants = vec![(Vec::new(), file.base)];
-        for axis in &file.matrix {
-            variants = variants
-                .into_iter()
-                .flat_map(|(labels, base)| {
-                    axis.iter().map(move |(label, patch)| {
-                        let mut base = base.clone();
-                        merge(&mut base, patch.clone());
-                        ([labels.clone(), vec![label.clone()]].concat(), base)
-                    })
-                })
-                .collect();
+        let shorter = shortened.as_ref().map(|short| &short.base);
+        for mut mix in matrix::mixes(&file.base, &file.matrix) {
+            mix.layers.extend(shorter.map(|base| ("short.base".to_owned(), base)));
+            let case = mix.case(folder)?;
+            scenario.variants.push(Variant { labels: mix.labels, case });
         }
-        for (labels, mut base) in variants {
-            if let Some(short) = &shortened {
-                merge(&mut base, short.base.clone());
-            }
-            let case: Case = typed(base, "base")?;
-            case.check()?;
-            scenario.variants.push(Variant { labels, case });
-        }
-        scenario.check(&short_labels)?;
         if let Some(short) = shortened {
             let axes = &scenario.axes;
             scenario.variants.retain(|variant| selected(axes, &short.r#in, &variant.labels));
@@ -306,86 +286,84 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Lets these take part in place of those that it names; what must hold is not looked at then.
+    ///
+    /// # Errors
+    /// If one is named twice.
+    pub fn enter(&mut self, algorithms: &[Entrant]) -> Result<(), Problem> {
+        once(algorithms.iter(), "algorithms")?;
+        algorithms.clone_into(&mut self.algorithms);
+        self.published = None;
+        self.expect.clear();
+        Ok(())
+    }
+
     /// Whether `labels` are among those that `wanted` asks for.
     #[must_use]
     pub fn selects(&self, wanted: &[String], labels: &[String]) -> bool {
         selected(&self.axes, wanted, labels)
     }
+}
 
-    fn check(&self, short: &[String]) -> Result<(), Problem> {
-        let known = |label: &String| self.axes.iter().any(|axis| axis.contains(label));
-        let named = self.expect.iter().flat_map(|expect| expect.r#in.iter().chain(&expect.than));
-        let named = named
-            .chain(self.published.iter().flat_map(|published| &published.r#in))
-            .chain(self.page.iter().flat_map(|page| &page.r#in))
-            .chain(short);
-        if let Some(label) = named.into_iter().find(|label| !known(label)) {
-            return Err(value(&format!("label {label:?}"), "be one of the matrix"));
+impl File {
+    /// What must be so that no case says.
+    fn check(&self) -> Result<(), Problem> {
+        let seeds = |seeds: u32, field: &str| ensure(SEEDS.contains(&seeds), field, &within(&SEEDS));
+        seeds(self.seeds, "seeds")?;
+        self.published.as_ref().map_or(Ok(()), |published| seeds(published.seeds, "published.seeds"))?;
+        self.short.as_ref().map_or(Ok(()), |short| seeds(short.seeds, "short.seeds"))?;
+        ensure(!self.algorithms.is_empty(), "algorithms", "be at least one")?;
+        let others = self.published.iter().flat_map(|published| &published.algorithms);
+        once(self.algorithms.iter().chain(others), "algorithms, published ones among them,")?;
+        once(self.short.iter().flat_map(|short| &short.algorithms), "short.algorithms")?;
+        for (index, axis) in self.matrix.iter().enumerate() {
+            ensure(!axis.is_empty(), &format!("matrix[{index}]"), "have an entry; leave it out otherwise")?;
         }
+        let variants = self.matrix.iter().fold(1_usize, |all, axis| all.saturating_mul(axis.len()));
+        let few = format!("have at most {VARIANTS} combinations, not {variants}");
+        ensure(variants <= VARIANTS, "matrix", &few)?;
+        self.check_labels()?;
         let bare = |expect: &&Expect| expect.at_most.is_none() && expect.at_least.is_none();
-        if let Some(expect) = self.expect.iter().find(bare) {
-            return Err(value(&format!("expect {:?}", expect.say), "have atMost or atLeast"));
-        }
-        if self.algorithms.is_empty() {
-            return Err(value("algorithms", "be at least one"));
-        }
-        if !limits::SEEDS.contains(&self.seeds) {
-            return Err(value("seeds", "be from 1 to 1000"));
-        }
-        let published = self.published.iter();
-        if published.clone().any(|published| !limits::SEEDS.contains(&published.seeds)) {
-            return Err(value("published.seeds", "be from 1 to 1000"));
-        }
-        let all: Vec<_> =
-            self.algorithms.iter().chain(published.flat_map(|published| &published.algorithms)).collect();
-        let twice = all.iter().enumerate().find(|(index, entrant)| all[..*index].contains(entrant));
-        match twice {
-            Some((_, entrant)) => Err(value("algorithms", &format!("name {entrant} once"))),
-            None => Ok(()),
-        }
+        let bare = self.expect.iter().find(bare);
+        bare.map_or(Ok(()), |expect| {
+            Err(value(&format!("expect {:?}", expect.say), "have atMost or atLeast"))
+        })
     }
-}
 
-/// Of each axis, a label that is wanted, or any if none of that axis is.
-fn selected(axes: &[Vec<String>], wanted: &[String], labels: &[String]) -> bool {
-    axes.iter().zip(labels).all(|(axis, label)| {
-        let mut asked = wanted.iter().filter(|wanted| axis.contains(wanted)).peekable();
-        asked.peek().is_none() || asked.any(|wanted| wanted == label)
-    })
-}
-
-fn typed<T: DeserializeOwned>(from: Value, within: &str) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(from).map_err(|error| {
-        let path = error.path().to_string();
-        let field = match (within, path.as_str()) {
-            ("", ".") => "the scenario".to_owned(),
-            ("", _) => path,
-            (_, ".") => within.to_owned(),
-            _ => format!("{within}.{path}"),
+    /// Labels that the matrix does not have would select all.
+    fn check_labels(&self) -> Result<(), Problem> {
+        let known = |labels: &[String], field: &str| {
+            let unknown =
+                labels.iter().find(|label| !self.matrix.iter().any(|axis| axis.contains_key(*label)));
+            unknown.map_or(Ok(()), |label| {
+                Err(value(field, &format!("name labels of the matrix, of which {label:?} is none")))
+            })
         };
-        Problem::Field { field, reason: error.into_inner().to_string() }
-    })
+        for (index, expect) in self.expect.iter().enumerate() {
+            known(&expect.r#in, &format!("expect[{index}].in"))?;
+            known(expect.than.as_slice(), &format!("expect[{index}].than"))?;
+        }
+        for (index, page) in self.page.iter().enumerate() {
+            known(&page.r#in, &format!("page[{index}].in"))?;
+        }
+        self.published.as_ref().map_or(Ok(()), |published| known(&published.r#in, "published.in"))?;
+        self.short.as_ref().map_or(Ok(()), |short| known(&short.r#in, "short.in"))
+    }
 }
 
-/// JSON Merge Patch.
-fn merge(base: &mut Value, patch: Value) {
-    match patch {
-        Value::Object(patch) => {
-            if !base.is_object() {
-                *base = Value::Object(serde_json::Map::new());
-            }
-            let Some(base) = base.as_object_mut() else { return };
-            for (key, patch) in patch {
-                if patch.is_null() {
-                    base.remove(&key);
-                } else {
-                    merge(base.entry(key).or_insert(Value::Null), patch);
-                }
-            }
-        }
-        Value::Null => {}
-        other => *base = other,
+/// Without advice for those who call the parser.
+fn plain(error: &serde_saphyr::Error) -> String {
+    error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "; it may be there once")
+}
+
+/// Complains of an algorithm that is named twice, whose figures would count twice.
+fn once<'a>(entrants: impl Iterator<Item = &'a Entrant>, field: &str) -> Result<(), Problem> {
+    let mut seen = Vec::new();
+    for entrant in entrants {
+        ensure(!seen.contains(entrant), field, &format!("name each once, {entrant} too"))?;
+        seen.push(*entrant);
     }
+    Ok(())
 }
 
 #[cfg(test)]

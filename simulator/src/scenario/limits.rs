@@ -1,26 +1,34 @@
-//! How large and how small the numbers of a scenario may be: each is a bound beyond which a run would not end, not fit into memory,
-//! or be no case that anyone has.
+//! How large and how small the numbers of a scenario may be. Beyond them a run would not end, not fit into memory, or be no case
+//! that anyone has.
 
 use std::ops::RangeInclusive;
 
-/// Factors on a speed, and speeds. What takes longer than that is better described as dead.
-pub(in crate::scenario) const FACTOR: RangeInclusive<f64> = 1e-6..=1e6;
-/// Nanoseconds between two steps of anything that goes on all the time.
-pub(in crate::scenario) const SHORTEST: u64 = 1_000_000;
-/// Nanoseconds of a run: a day.
-pub(in crate::scenario) const LONGEST: u64 = 86_400_000_000_000;
-/// Windows of a run.
-pub(in crate::scenario) const WINDOWS: u64 = 100_000;
+use crate::span::Span;
+
+/// Seeds of a scenario.
+pub const SEEDS: RangeInclusive<u32> = 1..=1_000;
+/// Combinations of the matrix.
+pub(super) const VARIANTS: usize = 1_000;
+/// Endpoints of a case, and proxies.
+pub(super) const ENDPOINTS: RangeInclusive<usize> = 1..=10_000;
+pub(super) const PROXIES: RangeInclusive<usize> = 1..=1_000;
 /// Requests of a run.
-pub(in crate::scenario) const REQUESTS: f64 = 1e9;
-/// Cores of a server.
-pub(in crate::scenario) const CORES: RangeInclusive<f64> = 1e-3..=1e6;
-/// Spare cores, as a multiple of those allotted.
-pub(in crate::scenario) const SPARE: RangeInclusive<f64> = 0.0..=1e3;
-/// Keys, and how unevenly they are asked for.
-pub(in crate::scenario) const KEYS: RangeInclusive<u32> = 1..=10_000_000;
-pub(in crate::scenario) const ZIPF: RangeInclusive<f64> = 0.0..=10.0;
-/// Seeds, as for the flag.
-pub(in crate::scenario) const SEEDS: RangeInclusive<u32> = 1..=1000;
-/// Variants of a matrix.
-pub(in crate::scenario) const VARIANTS: usize = 1000;
+pub(crate) const REQUESTS: f64 = 1e8;
+/// Factors on a speed, and speeds. What takes longer than that is better described as dead.
+pub(super) const FACTOR: RangeInclusive<f64> = 1e-6..=1e6;
+/// Cores of a server, and its workers.
+pub(super) const CORES: RangeInclusive<f64> = 0.01..=10_000.0;
+pub(super) const WORKERS: RangeInclusive<u32> = 1..=10_000;
+/// Spare cores as a multiple of those allotted.
+pub(super) const SPARE: RangeInclusive<f64> = 0.0..=1_000.0;
+/// What a probe costs, as a part of a mean request.
+pub(super) const PROBE_COST: RangeInclusive<f64> = 0.0..=100.0;
+/// Keys, each of which is looked up for each endpoint that is removed.
+pub(super) const KEYS: RangeInclusive<u32> = 1..=1_000_000;
+/// Exponents of popularity; beyond them one key has all requests.
+pub(super) const ZIPF: RangeInclusive<f64> = 0.0..=10.0;
+/// Time between two of what happens again and again.
+pub(super) const SHORTEST: Span = Span(1_000_000);
+/// Windows of a run, and counts in all of them: each has one for each endpoint.
+pub(super) const WINDOWS: usize = 10_000;
+pub(super) const COUNTS: usize = 10_000_000;

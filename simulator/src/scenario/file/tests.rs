@@ -37,9 +37,32 @@ fn a_matrix_is_every_combination() {
 #[test]
 fn complaints_name_the_field() {
     check("colour: red\n", false, Err("colour"));
-    check("matrix: [{a: {service: {constant: {mean: 1}}}}]", false, Err("base.service"));
+    check("matrix: [{a: {service: {constant: {mean: 1}}}}]", false, Err("matrix.a.service.constant.mean: "));
     check("matrix: [{a: {endpoints: [{count: 1, server: {sharing: {cores: 1}}}]}}]", false, Err("spare"));
-    check("matrix: [{a: {rate: -1}}]", false, Err("rate must be above 0"));
+    check("matrix: [{a: {rate: -1}}]", false, Err("matrix.a.rate must be above 0"));
+    check("matrix: [{a: {lod: 1}}]", false, Err("matrix.a.lod: unknown field"));
+    check(
+        "matrix: [{a: {load: 2}}, {b: {measure: null}}]",
+        false,
+        Err("base (with a, b): missing field `measure`"),
+    );
+    check(
+        "matrix: [{a: {requests: 9}, b: {load: 1.0e+10}}, {c: {}}]",
+        false,
+        Err("base.rate (with b, c) must"),
+    );
+    check("matrix: [{a: 5}]", false, Err("base (with a): invalid type"));
+    check("short: {base: {rate: 0}}", true, Err("short.base.rate must be above 0"));
+    check("short: {seeds: 1}\nmatrix: [{a: {rate: 0}}]", true, Err("matrix.a.rate must be above 0"));
+    check("seeds: 1\nseeds: 2", false, Err("duplicate mapping key: seeds; it may be there once"));
+    let over = "expect: [{say: x, figure: p99, of: [RoundRobin], atMost: 1, over";
+    check(
+        &format!("{over}: best}}]"),
+        false,
+        Err("expect[0].over: no algorithm \"best\"; there are RoundRobin"),
+    );
+    check(&format!("{over}: best}}]"), false, Err("or Best"));
+    check(&format!("{over}: Best}}]"), false, Ok(&[""]));
     check("matrix: [{a: {contended: 2}}]", false, Err("contended must be above 0 and at most 1"));
     check("matrix: [{a: {loads: 1}}]", false, Err("loads"));
     check(
@@ -48,52 +71,11 @@ fn complaints_name_the_field() {
         Err("changes[0].endpoints must name endpoints by their numbers, from 0 to 1"),
     );
     check("expect: [{say: x, figure: p99, of: [RoundRobin]}]", false, Err("atMost"));
-    check("expect: [{say: x, figure: p99, of: [RoundRobin], in: [b], atMost: 1}]", false, Err("label \"b\""));
-}
-
-#[test]
-fn what_would_not_end_or_not_fit_is_refused() {
-    let case = |field: &str, say: &str| check(&format!("matrix: [{{a: {{{field}}}}}]"), false, Err(say));
-    let server = |server: &str| format!("endpoints: [{{count: 1, server: {{{server}}}}}]");
-    case(&server("workers: {count: 0}"), "endpoints[0].server.workers.count must be at least 1");
-    for cores in ["0", "-1", "1e9"] {
-        let sharing = format!("sharing: {{cores: {cores}, spare: {{from: 0, to: 0}}}}");
-        case(&server(&sharing), "endpoints[0].server.sharing.cores must be from 0.001 to 1000000");
-    }
-    case(
-        &server("sharing: {cores: 1, spare: {from: -2, to: 0}}"),
-        "endpoints[0].server.sharing.spare must be from 0 to 1000",
+    check(
+        "expect: [{say: x, figure: p99, of: [RoundRobin], in: [b], atMost: 1}]",
+        false,
+        Err("expect[0].in must name labels of the matrix, of which \"b\""),
     );
-    let noise = "noise: {everyFrom: 1ns, everyTo: 1s, factors: [{from: 1, to: 1}]}";
-    case(
-        &format!("endpoints: [{{count: 1, server: {{unlimited: {{}}}}, {noise}}}]"),
-        "endpoints[0].noise.everyFrom must be at least 1ms",
-    );
-    let group = |count: &str| format!("{{count: {count}, server: {{unlimited: {{}}}}}}");
-    let groups = [group("18446744073709551615"), group("11")].join(", ");
-    case(&format!("endpoints: [{groups}]"), "endpoints must be from 1 to 10000");
-    case("swapSpare: 1ns", "swapSpare must be at least 1ms");
-    case("weights: {every: 1ns, halfLife: 1s}", "weights.every must be at least 1ms");
-    case("window: 1ns", "window must be at least 1ms");
-    case("measure: 3600s, window: 1ms", "window must be longer: 100000 of them at most");
-    case("measure: 90000s", "measure must be above 0s and at most 86400s");
-    case("rate: 1e30", "rate must make at most 1000000000 requests in 1 s");
-    case("keys: {count: 4294967295, zipf: 1}", "keys.count must be from 1 to 10000000");
-    case("keys: {count: 10, zipf: 1e300}", "keys.zipf must be from 0 to 10");
-    let flap = "changes: [{at: 0s, flap: 1ns, endpoints: [0], effect: {slow: {times: 2}}}]";
-    case(flap, "changes[0].flap must be at least 1ms");
-
-    let file = |text: &str, say: &str| check(text, false, Err(say));
-    file("seeds: 1001", "seeds must be from 1 to 1000");
-    file("published: {algorithms: [Random], seeds: 0}", "published.seeds must be from 1 to 1000");
-    file("published: {algorithms: [RoundRobin], seeds: 1}", "algorithms must name RoundRobin once");
-    file("matrix: [{a: {}}, {}]", "matrix[1] must have a label at least");
-    let axis = (0..32).map(|label| format!("l{label}: {{}}")).collect::<Vec<_>>().join(", ");
-    file(
-        &format!("matrix: [{{{axis}}}, {{{axis}}}]"),
-        "matrix must make at most 1000 variants, and not 1024",
-    );
-    file("short: {in: [nowhere]}", "label \"nowhere\" must be one of the matrix");
 }
 
 #[test]
@@ -129,8 +111,66 @@ fn factors_are_bounded() {
         check(&group(&format!("speed: {times}")), false, Err("endpoints[0].speed must be from"));
         let factors = format!("factors: [{{from: 1, to: {times}}}]");
         let noise = group(&format!("noise: {{everyFrom: 1s, everyTo: 1s, {factors}}}"));
-        check(&noise, false, Err("endpoints[0].noise.factors must be from"));
+        check(&noise, false, Err("endpoints[0].noise.factors[0].to must be from"));
     }
+}
+
+/// A field of the base, and what is said against it.
+fn check_field(field: &str, say: &str) {
+    check(&format!("matrix: [{{a: {{{field}}}}}]"), false, Err(say));
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let group = |more: &str, say: &str| {
+        check_field(&format!("endpoints: [{{count: 1, {more}}}]"), &format!("endpoints[0].{say}"));
+    };
+    group("server: {workers: {count: 0}}", "server.workers.count must be from 1 to 10000");
+    for cores in ["0", "-1"] {
+        let sharing = format!("server: {{sharing: {{cores: {cores}, spare: {{from: 0, to: 0}}}}}}");
+        group(&sharing, "server.sharing.cores must be from 0.01");
+    }
+    group(
+        "server: {sharing: {cores: 1, spare: {from: -2, to: 0}}}",
+        "server.sharing.spare.from must be from 0",
+    );
+    let noise = "server: {unlimited: {}}, noise: {factors: [{from: 1, to: 1}], everyTo: 1s, everyFrom";
+    group(&format!("{noise}: 10ns}}"), "noise.everyFrom must be at least 1ms");
+    group(&format!("{noise}: 2s}}"), "noise.everyTo must not be less");
+    let huge = format!("{{count: {}, server: {{unlimited: {{}}}}}}", usize::MAX);
+    check_field(&format!("endpoints: [{huge}, {huge}]"), "endpoints must be from 1 to 10000");
+    check_field("swapSpare: 1ns", "swapSpare must be at least 1ms");
+    check_field("weights: {every: 1us, halfLife: 1s}", "weights.every must be at least 1ms");
+    let flap = "changes: [{at: 0s, flap: 1ns, endpoints: [0], effect: {leave: {}}}]";
+    check_field(flap, "changes[0].flap must be at least 1ms");
+    check_field("window: 1ns", "window must be at least 0.0001s");
+    check_field("rate: 1.0e+30", "rate must be such that a run has at most 100000000 requests");
+    check_field("measure: 99999999999999999999s", "longer than the longest span of time, 86400s");
+    check_field("keys: {count: 1000000000, zipf: 1}", "keys.count must be from 1 to 1000000");
+    check_field("keys: {count: 10, zipf: 1.0e300}", "keys.zipf must be from 0 to 10");
+    check_field("probeCost: -1", "probeCost must be from 0");
+    check("matrix: [{a: {rate: 1.0e+30, requests: 10}}]", false, Ok(&["a"]));
+}
+
+#[test]
+fn scenarios_out_of_range_are_refused() {
+    let with = |from: &str, to: &str, say: &str| {
+        let problem = Scenario::parse("test", &BASE.replace(from, to), Path::new(""), false).unwrap_err();
+        assert!(problem.to_string().contains(say), "{problem} does not say {say}");
+    };
+    with("title: a test", "title: a test\nseeds: 4294967295", "seeds must be from 1 to 1000");
+    with("title: a test", "title: a test\nseeds: 0", "seeds must be from 1 to 1000");
+    with("[RoundRobin]", "[RoundRobin, Random, RoundRobin]", "RoundRobin too");
+    with("[RoundRobin]", "[]", "algorithms must be at least one");
+    check("published: {algorithms: [Random], seeds: 0}", false, Err("published.seeds must be from 1"));
+    check("published: {algorithms: [RoundRobin], seeds: 1}", false, Err("RoundRobin too"));
+    check("short: {seeds: 0}", false, Err("short.seeds must be from 1"));
+    check("short: {in: [b]}", false, Err("short.in must name labels of the matrix, of which \"b\" is none"));
+    check("short: {algorithms: [Random, Random]}", false, Err("short.algorithms must name each once"));
+    check("matrix: [{}]", false, Err("matrix[0] must have an entry"));
+    let axis = (0..10).map(|label| format!("l{label}: {{}}")).collect::<Vec<_>>().join(", ");
+    let axes = vec![format!("{{{axis}}}"); 7].join(", ");
+    check(&format!("matrix: [{axes}]"), false, Err("at most 1000 combinations, not 10000000"));
 }
 
 #[test]
