@@ -149,7 +149,8 @@ mod tests {
 
     /// The files of a report and a page, relative to a folder that has a page and a folder `v1.2`; or what is said against them.
     fn check(report: &str, page: &str, names: &[&str], expect: Result<Option<&str>, &str>) {
-        let folder = std::env::temp_dir().join(format!("evenkeel-simulate-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
         fs::create_dir_all(folder.join("v1.2")).unwrap();
         fs::write(folder.join("page.md"), "<!-- simulated a -->\n<!-- end -->\n").unwrap();
         let path = |name: &str| (!name.is_empty()).then(|| folder.join(name));
