@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Time between two looks at requests in flight.
-const SAMPLE: u64 = 100_000_000;
+pub(crate) const SAMPLE: u64 = 100_000_000;
 /// Time after the last arrivals for which those under way are waited for.
 const PATIENCE: u64 = 3_600_000_000_000;
 /// Marks the name of a probe among those of requests at a server.

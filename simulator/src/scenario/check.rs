@@ -3,13 +3,17 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
 use super::{Case, Change, Effect, Group, Kind, Problem, Range, limits, value};
-use crate::span::Span;
+use crate::{engine::SAMPLE, number, span::Span};
 
 impl Case {
     /// Complains of the first field that is out of range.
     pub(super) fn check(&self) -> Result<(), Problem> {
         ensure(limits::ENDPOINTS.contains(&self.len()), "endpoints", &within(&limits::ENDPOINTS))?;
         ensure(limits::PROXIES.contains(&self.proxies), "proxies", &within(&limits::PROXIES))?;
+        let most = (limits::VIEWS / self.len()).max(1);
+        let few =
+            format!("be at most {most} with so many endpoints, each of which every proxy has a view of");
+        ensure(self.proxies <= most, "proxies", &few)?;
         ensure(self.measure.0 > 0, "measure", "be above 0s")?;
         self.check_load()?;
         let part = self.contended > 0.0 && self.contended <= 1.0;
@@ -17,11 +21,14 @@ impl Case {
         range(self.probe_cost, &limits::PROBE_COST, "probeCost")?;
         if let Some(keys) = self.keys {
             ensure(limits::KEYS.contains(&keys.count), "keys.count", &within(&limits::KEYS))?;
+            let most = limits::LOOKS / self.len() as f64;
+            let few = format!("be at most {most:.0} with so many endpoints");
+            ensure(f64::from(keys.count) <= most, "keys.count", &few)?;
             range(keys.zipf, &limits::ZIPF, "keys.zipf")?;
         }
         self.check_times()?;
         for (index, group) in self.endpoints.iter().enumerate() {
-            group.check(&format!("endpoints[{index}]"))?;
+            group.check(&format!("endpoints[{index}]"), self)?;
         }
         for (index, change) in self.changes.iter().enumerate() {
             change.check(&format!("changes[{index}]"), self)?;
@@ -40,22 +47,43 @@ impl Case {
         let most = limits::REQUESTS;
         let few =
             format!("be such that a run has at most {most} requests, not {all:.0}; measure for less long");
-        ensure(all <= most, "rate", &few)
+        ensure(all <= most, "rate", &few)?;
+        // Of endpoints that are too slow or hang, all requests are under way until their deadline.
+        let longest = limits::UNDER_WAY / rate;
+        let hang = self.deadline.is_none_or(|deadline| deadline.as_seconds() > longest);
+        let few = format!(
+            "be set, to at most {longest}s, or more than {} requests may be under way",
+            limits::UNDER_WAY
+        );
+        ensure(!hang || all <= limits::UNDER_WAY, "deadline", &few)
     }
 
     fn check_times(&self) -> Result<(), Problem> {
-        often(self.tick, "tick")?;
-        self.swap_spare.map_or(Ok(()), |span| often(span, "swapSpare"))?;
-        self.weights.map_or(Ok(()), |weights| often(weights.every, "weights.every"))?;
+        let longest = limits::LOOKS / self.len() as f64 * Span(SAMPLE).as_seconds();
+        let long = format!("be at most {longest}s with so many endpoints, warm-up included");
+        ensure(Span(self.end()).as_seconds() <= longest, "measure", &long)?;
+        let views = self.proxies * self.len();
+        self.often(self.tick, views, "tick")?;
+        self.swap_spare.map_or(Ok(()), |span| self.often(span, 2, "swapSpare"))?;
+        self.weights.map_or(Ok(()), |weights| self.often(weights.every, views, "weights.every"))?;
         let windows = limits::WINDOWS.min(limits::COUNTS / self.len());
         let least = Span(self.end().div_ceil(windows as u64));
         let few = format!("be at least {}s, so that a run has at most {windows} of them", least.as_seconds());
         ensure(self.window >= least, "window", &few)
     }
+
+    /// Of what happens again and again, each time to so many endpoints.
+    fn often(&self, span: Span, endpoints: usize, field: &str) -> Result<(), Problem> {
+        let ms = |span: Span| span.as_seconds() * 1e3;
+        ensure(span >= limits::SHORTEST, field, &format!("be at least {}ms", ms(limits::SHORTEST)))?;
+        let least = Span(number::up(self.end() as f64 * endpoints as f64 / limits::LOOKS));
+        let few = format!("be at least {}ms with so many endpoints in a run as long as this", ms(least));
+        ensure(span >= least, field, &few)
+    }
 }
 
 impl Group {
-    fn check(&self, field: &str) -> Result<(), Problem> {
+    fn check(&self, field: &str, case: &Case) -> Result<(), Problem> {
         let at = |name: &str| format!("{field}.{name}");
         range(self.speed, &limits::FACTOR, &at("speed"))?;
         match self.server {
@@ -71,7 +99,7 @@ impl Group {
             }
         }
         let Some(noise) = &self.noise else { return Ok(()) };
-        often(noise.every_from, &at("noise.everyFrom"))?;
+        case.often(noise.every_from, self.count, &at("noise.everyFrom"))?;
         let after = noise.every_to >= noise.every_from;
         ensure(after, &at("noise.everyTo"), "not be less than everyFrom")?;
         ensure(!noise.factors.is_empty(), &at("noise.factors"), "be at least one")?;
@@ -101,16 +129,13 @@ impl Change {
         if let Effect::Slow { times } = self.effect {
             range(times, &limits::FACTOR, &format!("{field}.effect.slow.times"))?;
         }
-        self.flap.map_or(Ok(()), |flap| often(flap, &format!("{field}.flap")))?;
+        // What comes and goes is told to every proxy, which sees all endpoints anew.
+        let leaves = matches!(self.effect, Effect::Leave {});
+        let touched = if leaves { case.proxies * case.len() } else { self.endpoints.len() };
+        self.flap.map_or(Ok(()), |flap| case.often(flap, touched, &format!("{field}.flap")))?;
         let ends = case.deadline.is_some() || !matches!(self.effect, Effect::Dead {});
         ensure(ends, "deadline", "be set where endpoints die, or their requests never end")
     }
-}
-
-/// Of what happens again and again.
-fn often(span: Span, field: &str) -> Result<(), Problem> {
-    let least = format!("be at least {}ms", limits::SHORTEST.as_seconds() * 1e3);
-    ensure(span >= limits::SHORTEST, field, &least)
 }
 
 fn range(number: f64, range: &RangeInclusive<f64>, field: &str) -> Result<(), Problem> {

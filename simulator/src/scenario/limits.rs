@@ -12,8 +12,11 @@ pub(super) const VARIANTS: usize = 1_000;
 /// Endpoints of a case, and proxies.
 pub(super) const ENDPOINTS: RangeInclusive<usize> = 1..=10_000;
 pub(super) const PROXIES: RangeInclusive<usize> = 1..=1_000;
-/// Requests of a run.
+/// Endpoints as all the proxies see them, each of which has state of its own.
+pub(super) const VIEWS: usize = 1_000_000;
+/// Requests of a run, and those of them that may be under way at once, each of which has a place in memory.
 pub(crate) const REQUESTS: f64 = 1e8;
+pub(crate) const UNDER_WAY: f64 = 1e7;
 /// Factors on a speed, and speeds. What takes longer than that is better described as dead.
 pub(super) const FACTOR: RangeInclusive<f64> = 1e-6..=1e6;
 /// Cores of a server, and its workers.
@@ -29,6 +32,8 @@ pub(super) const KEYS: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) const ZIPF: RangeInclusive<f64> = 0.0..=10.0;
 /// Time between two of what happens again and again.
 pub(super) const SHORTEST: Span = Span(1_000_000);
+/// How often that is in a run, times the endpoints that are looked at each time.
+pub(super) const LOOKS: f64 = 1e9;
 /// Windows of a run, and counts in all of them: each has one for each endpoint.
 pub(super) const WINDOWS: usize = 10_000;
 pub(super) const COUNTS: usize = 10_000_000;

@@ -147,6 +147,34 @@ fn numbers_out_of_range_are_refused() {
     check_field("rate: 1.0e+30", "rate must be such that a run has at most 100000000 requests");
     check_field("measure: 99999999999999999999s", "longer than the longest span of time, 86400s");
     check_field("keys: {count: 1000000000, zipf: 1}", "keys.count must be from 1 to 1000000");
+    let many = "endpoints: [{count: 10000, server: {unlimited: {}}}]";
+    check_field(
+        &format!("{many}, keys: {{count: 200000, zipf: 1}}"),
+        "keys.count must be at most 100000 with",
+    );
+    check_field(&format!("{many}, proxies: 101"), "proxies must be at most 100 with so many endpoints");
+    let long = "measure: 40000s, rate: 1, window: 100s";
+    check_field(&format!("{long}, {many}"), "measure must be at most 10000s with so many endpoints");
+    check_field(&format!("{long}, proxies: 1000, tick: 10ms"), "tick must be at least 80ms with");
+    let weights = "weights: {every: 10ms, halfLife: 1s}";
+    check_field(
+        &format!("{long}, proxies: 1000, tick: 1s, {weights}"),
+        "weights.every must be at least 80ms",
+    );
+    let leave = flap.replace("1ns", "10ms");
+    check_field(
+        &format!("{long}, proxies: 1000, tick: 1s, {leave}"),
+        "changes[0].flap must be at least 80ms",
+    );
+    let noise = "noise: {factors: [{from: 1, to: 1}], everyTo: 1s, everyFrom: 10ms}";
+    let noisy = format!("endpoints: [{{count: 1000, server: {{unlimited: {{}}}}, {noise}}}]");
+    check_field(&format!("{long}, {noisy}"), "endpoints[0].noise.everyFrom must be at least 40ms");
+    check_field(
+        "rate: 2.0e+7",
+        "base.deadline (with a) must be set, to at most 0.5s, or more than 10000000 requests",
+    );
+    check_field("rate: 2.0e+7, deadline: 1s", "matrix.a.deadline must be set, to at most 0.5s");
+    check("matrix: [{a: {rate: 2.0e+7, deadline: 500ms}}]", false, Ok(&["a"]));
     check_field("keys: {count: 10, zipf: 1.0e300}", "keys.zipf must be from 0 to 10");
     check_field("probeCost: -1", "probeCost must be from 0");
     check("matrix: [{a: {rate: 1.0e+30, requests: 10}}]", false, Ok(&["a"]));
