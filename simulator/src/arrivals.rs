@@ -8,7 +8,10 @@ use serde::Deserialize;
 
 use crate::{
     number,
-    scenario::{Problem, limits::REQUESTS},
+    scenario::{
+        Case, Problem,
+        limits::{REQUESTS, UNDER_WAY},
+    },
 };
 
 /// Longest interval of a trace: a day.
@@ -55,11 +58,16 @@ impl Arrivals {
         })
     }
 
-    /// Complains of a trace that is none, of too many requests, or of which hardly one comes between `from` and `end`.
-    pub(crate) fn check(&self, load: f64, from: u64, end: u64, folder: &Path) -> Result<(), Problem> {
+    /// Complains of a trace that is none, of too many requests, or of which hardly one comes while it is measured.
+    pub(crate) fn check(&self, case: &Case, folder: &Path) -> Result<(), Problem> {
         let Self::Trace { file } = self else { return Ok(()) };
-        let Intervals::Trace { nanos, .. } = self.intervals(1.0, load, folder)? else { return Ok(()) };
-        fits(&nanos, from, end).map_err(|must| of_trace(&folder.join(file), &must))
+        let Intervals::Trace { nanos, .. } = self.intervals(1.0, case.load, folder)? else { return Ok(()) };
+        // Without a deadline within the run, all of them may be under way at its end.
+        let hang = case.deadline.is_none_or(|deadline| deadline.0 >= case.end());
+        let most = if hang { UNDER_WAY } else { REQUESTS };
+        let few = case.requests.is_some_and(|requests| requests as f64 <= most);
+        let most = if few { f64::INFINITY } else { most };
+        fits(&nanos, case.warmup.0, case.end(), most).map_err(|must| of_trace(&folder.join(file), &must))
     }
 
     /// Whether the scenario's rate does not count.
@@ -90,7 +98,7 @@ fn trace(text: &str, load: f64) -> Result<Vec<f64>, String> {
 }
 
 /// What a trace must be, unless it fits into a run.
-fn fits(nanos: &[f64], from: u64, end: u64) -> Result<(), String> {
+fn fits(nanos: &[f64], from: u64, end: u64, most: f64) -> Result<(), String> {
     let (mut at, mut played, mut measured) = (0, 0, 0);
     for interval in nanos {
         at += number::whole(*interval);
@@ -107,8 +115,11 @@ fn fits(nanos: &[f64], from: u64, end: u64) -> Result<(), String> {
         ));
     }
     let all = nanos.len() as f64 * end as f64 / at as f64;
-    if all > REQUESTS {
-        return Err(format!("be such that a run has at most {REQUESTS} requests, not {all:.0}"));
+    if all > most {
+        return Err(format!(
+            "be such that a run has at most {most} requests, not {all:.0} \
+             ({UNDER_WAY} where no deadline ends them, {REQUESTS} otherwise)"
+        ));
     }
     Ok(())
 }
@@ -151,7 +162,7 @@ mod tests {
     /// What is said against a trace of a run whose second to sixtieth second are measured.
     fn check_trace(text: &str, load: f64, expect: Result<usize, &str>) {
         let found = trace(text, load)
-            .and_then(|nanos| fits(&nanos, 1_000_000_000, 60_000_000_000).map(|()| nanos.len()));
+            .and_then(|nanos| fits(&nanos, 1_000_000_000, 60_000_000_000, REQUESTS).map(|()| nanos.len()));
         match (&found, expect) {
             (Ok(found), Ok(expect)) => assert_eq!(*found, expect, "{text}"),
             (Err(found), Err(expect)) => assert!(found.contains(expect), "{found} does not say {expect}"),

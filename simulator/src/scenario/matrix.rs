@@ -52,7 +52,7 @@ impl Mix<'_> {
         self.layers.iter().for_each(|(_, patch)| merge(&mut merged, (*patch).clone()));
         let case: Case = typed(merged, BASE)?;
         case.check()?;
-        case.arrivals.check(case.load, case.warmup.0, case.end(), folder)?;
+        case.arrivals.check(&case, folder)?;
         Ok(case)
     }
 
