@@ -316,6 +316,9 @@ impl File {
         let others = self.published.iter().flat_map(|published| &published.algorithms);
         once(self.algorithms.iter().chain(others), "algorithms, published ones among them,")?;
         once(self.short.iter().flat_map(|short| &short.algorithms), "short.algorithms")?;
+        for (index, expect) in self.expect.iter().enumerate() {
+            once(expect.of.iter(), &format!("expect[{index}].of"))?;
+        }
         for (index, axis) in self.matrix.iter().enumerate() {
             ensure(!axis.is_empty(), &format!("matrix[{index}]"), "have an entry; leave it out otherwise")?;
         }

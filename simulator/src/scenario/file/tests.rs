@@ -192,6 +192,8 @@ fn scenarios_out_of_range_are_refused() {
     with("[RoundRobin]", "[]", "algorithms must be at least one");
     check("published: {algorithms: [Random], seeds: 0}", false, Err("published.seeds must be from 1"));
     check("published: {algorithms: [RoundRobin], seeds: 1}", false, Err("RoundRobin too"));
+    let twice = "expect: [{say: x, figure: p99, of: [Random, Random], atMost: 1}]";
+    check(twice, false, Err("expect[0].of must name each once, Random too"));
     check("short: {seeds: 0}", false, Err("short.seeds must be from 1"));
     check("short: {in: [b]}", false, Err("short.in must name labels of the matrix, of which \"b\" is none"));
     check("short: {algorithms: [Random, Random]}", false, Err("short.algorithms must name each once"));
