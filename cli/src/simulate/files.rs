@@ -33,6 +33,11 @@ impl Files {
         if names.len() > 1 && matches!(report, Some(Report::Svg(_) | Report::Html(_))) {
             bail!("one file cannot take the reports of several scenarios; name a folder");
         }
+        // They are told apart by the names of their files alone.
+        let same = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+        if let Some((_, name)) = same.filter(|_| report.is_some() || page.is_some()) {
+            bail!("two of the scenarios are named {name}, and would be written over each other");
+        }
         for name in names {
             report.as_ref().map_or(Ok(()), |report| try_to_write(&report.file(name)))?;
         }
@@ -178,6 +183,9 @@ mod tests {
             check(name, "", &["a"], Err("name FILE.html, FILE.svg, or a folder"));
         }
         check("x.html", "", &["a", "b"], Err("name a folder"));
+        check("new/x", "", &["a", "b", "a"], Err("named a, and would be written over each other"));
+        check("", "page.md", &["a", "a"], Err("written over each other"));
+        check("", "", &["a", "a"], Ok(None));
     }
 
     #[test]
