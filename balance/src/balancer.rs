@@ -235,26 +235,27 @@ impl Balancer {
     /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its signals
     /// are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there. Hardly ever more than 8.
     pub fn to_probe(&self, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
-        let set = match self.sets.as_slice() {
-            [] => None,
-            [one] => Some(one),
-            [_, _, ..] => self.set_by_chance(rng).map(|index| &self.sets[index]),
-        };
-        let drawn = set.map_or_else(Default::default, |set| match &set.candidates {
-            Candidates::Prequal(prequal) => prequal.to_probe(rng),
+        let set = self.set_by_chance(rng).map(|index| &self.sets[index]);
+        let first = set.map_or(0, |set| set.first);
+        let drawn = match set.map(|set| &set.candidates) {
+            Some(Candidates::Prequal(prequal)) => prequal.to_probe(rng),
             _ => Default::default(),
-        });
-        drawn.into_iter().map(move |index| set.map_or(0, |set| set.first) + index)
+        };
+        drawn.into_iter().map(move |index| first + index)
     }
 
-    /// One by its share.
+    /// One by its share, without a draw if there is one only.
     fn set_by_chance(&self, rng: &mut impl Rng) -> Option<usize> {
+        let last = self.sets.len().checked_sub(1)?;
+        if last == 0 {
+            return Some(last);
+        }
         let mut left = self.sets.iter().map(|set| set.share).sum::<f64>() * rng.random::<f64>();
         let found = self.sets.iter().position(|set| {
             left -= set.share;
             left < 0.0
         });
-        found.or_else(|| self.sets.len().checked_sub(1))
+        found.or(Some(last))
     }
 
     /// The index of the endpoint to which a request goes.

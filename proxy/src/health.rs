@@ -14,16 +14,16 @@ use std::{
 use evenkeel_api::{channel::PoolUid, object::ActiveHealthCheck};
 use evenkeel_balance::EndpointId;
 use rand::Rng as _;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, Semaphore},
-    task::AbortHandle,
-    time,
-};
+use tokio::{runtime::Handle, sync::Notify, task::AbortHandle, time};
 
 pub(crate) use record::{Change, EndpointHealth, Standing};
 
-use crate::{limits, metrics::Metrics, plane::Origin};
+use crate::{
+    limits,
+    metrics::Metrics,
+    plane::Origin,
+    room::{PoolRoom, Room},
+};
 
 /// What is checked, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub(crate) struct Checks {
     pub(crate) runtime: Handle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) changed: Changed,
-    room: Semaphore,
+    room: Room,
 }
 
 /// What checks have found that the plane does not know yet.
@@ -104,21 +104,21 @@ pub(crate) struct Subject {
 
 impl Checks {
     pub(crate) fn new(runtime: Handle, metrics: Arc<Metrics>) -> Self {
-        let room = Semaphore::new(limits::CHECKS_AT_ONCE);
+        let room = Room::new(limits::CHECKS_AT_ONCE);
         Self { runtime, metrics, changed: Changed::default(), room }
     }
 }
 
-/// What the checks of a pool share: a part of the room, so that a pool whose endpoints hang leaves the rest to others.
+/// What the checks of a pool share.
 #[derive(Debug)]
 pub(crate) struct PoolChecks {
     pub(crate) all: Arc<Checks>,
-    room: Semaphore,
+    room: PoolRoom,
 }
 
 impl PoolChecks {
     pub(crate) fn new(all: &Arc<Checks>) -> Self {
-        Self { all: Arc::clone(all), room: Semaphore::new(limits::CHECKS_OF_POOL_AT_ONCE) }
+        Self { all: Arc::clone(all), room: all.room.part(limits::CHECKS_OF_POOL_AT_ONCE) }
     }
 
     /// Starts to check an endpoint, the first time at once, in place of whoever did; `None` if there is nothing to check.
@@ -163,9 +163,7 @@ impl PoolChecks {
     }
 
     async fn probe(&self, plan: &Plan) -> Result<(), probe::CheckError> {
-        // Never closed; if they were, checks would only be less bounded.
-        let _room_of_pool = self.room.acquire().await.ok();
-        let _room = self.all.room.acquire().await.ok();
+        let _place = self.room.place().await;
         let result = probe::probe(plan).await;
         let word = if result.is_ok() { "passed" } else { "failed" };
         self.all.metrics.health_checks_total.with_label_values(&[word]).inc();

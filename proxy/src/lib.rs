@@ -39,6 +39,7 @@ pub mod drain;
 mod limits;
 mod overload;
 mod proxy;
+mod room;
 mod worker;
 
 #[cfg(test)]

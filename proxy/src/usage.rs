@@ -16,13 +16,16 @@ use evenkeel_balance::Usage;
 use rand::Rng as _;
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
     task::AbortHandle,
     time::{self, Instant},
 };
 
 use self::page::Invalid;
-use crate::{clock, limits, metrics::PoolMetrics};
+use crate::{
+    clock, limits,
+    metrics::PoolMetrics,
+    room::{PoolRoom, Room},
+};
 
 /// What is read, how often, and what of it counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,34 +113,34 @@ impl Drop for Reader {
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
     runtime: Handle,
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Pages {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, room: Arc::new(Semaphore::new(limits::PAGES_AT_ONCE)) }
+        Self { runtime, room: Room::new(limits::PAGES_AT_ONCE) }
     }
 }
 
-/// What the readers of a pool share: a part of the room, so that a pool whose endpoints hang leaves the rest to others.
+/// What the readers of a pool share.
 #[derive(Debug)]
 pub(crate) struct PoolPages {
-    all: Pages,
-    room: Semaphore,
+    runtime: Handle,
+    room: PoolRoom,
     metrics: Arc<PoolMetrics>,
 }
 
 impl PoolPages {
     pub(crate) fn new(all: &Pages, metrics: &Arc<PoolMetrics>) -> Self {
-        let room = Semaphore::new(limits::PAGES_OF_POOL_AT_ONCE);
-        Self { all: all.clone(), room, metrics: Arc::clone(metrics) }
+        let room = all.room.part(limits::PAGES_OF_POOL_AT_ONCE);
+        Self { runtime: all.runtime.clone(), room, metrics: Arc::clone(metrics) }
     }
 
     /// Starts to read an endpoint's page, the first time at once.
     pub(crate) fn start(self: &Arc<Self>, plan: Plan, usage: &Arc<LastUsage>) -> Reader {
         let (pages, usage) = (Arc::clone(self), Arc::clone(usage));
         let of = plan.clone();
-        let task = self.all.runtime.spawn(async move { pages.run(&of, &usage).await });
+        let task = self.runtime.spawn(async move { pages.run(&of, &usage).await });
         Reader { plan, task: task.abort_handle() }
     }
 
@@ -147,9 +150,7 @@ impl PoolPages {
         let mut pause = plan.interval.mul_f64(rand::rng().random_range(0.0..1.0));
         loop {
             let text = {
-                // Never closed; if they were, pages would only be less bounded.
-                let _room_of_pool = self.room.acquire().await.ok();
-                let _room = self.all.room.acquire().await.ok();
+                let _place = self.room.place().await;
                 fetch::page(plan).await
             };
             let found = text.and_then(|text| Ok(taken(&text, plan, &mut cpu, Instant::now())?));

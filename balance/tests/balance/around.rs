@@ -87,6 +87,16 @@ fn endpoints_nearby_come_first_as_far_as_they_are_well() {
     }
 }
 
+/// Where so many requests go that ask the same.
+fn asked(pool: &mut Pool, query: &Query<'_>, times: u32) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..times {
+        let pick = pool.balancer.pick(query, &mut pool.rng).expect("an endpoint");
+        *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
+    }
+    counts
+}
+
 /// Where requests go by far more often than to others is no matter of chance: of 4000 at three, 1333 within 10 %.
 fn check_even(counts: &BTreeMap<String, u32>, of: &str) {
     assert!(
@@ -100,31 +110,17 @@ fn what_misses_its_endpoint_is_spread_over_the_others() {
     for algorithm in algorithms().into_iter().filter(|each| !is_by_key(each)) {
         let mut pool = Pool::new(algorithm.clone(), vec![backend("b", 1, healthy(4, 4))]);
         // By a session that failed, with no others between that would take turns.
-        let mut counts = BTreeMap::new();
-        for _ in 0..4000 {
-            let query = Query { tried: &[1], ..Query::at(pool.now, 0) };
-            let pick = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
-            *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
-        }
-        check_even(&counts, &format!("{algorithm:?} again"));
+        let again = Query { tried: &[1], ..Query::at(pool.now, 0) };
+        check_even(&asked(&mut pool, &again, 4000), &format!("{algorithm:?} again"));
         let halves = healthy(4, 4);
         let mut two = Pool::new(
             algorithm.clone(),
             vec![backend("b", 1, halves[..2].to_vec()), backend("c", 1, halves[2..].to_vec())],
         );
-        let mut again = [0; 4];
-        for _ in 0..1000 {
-            let query = Query { tried: &[1], ..Query::at(two.now, 0) };
-            again[two.balancer.pick(&query, &mut two.rng).expect("an endpoint").index] += 1;
-        }
-        assert!(again[0] > 400 && again[2] > 150 && again[3] > 150, "{algorithm:?}: {again:?}");
+        let counts = asked(&mut two, &again, 1000);
+        assert!(counts["e0"] > 400 && counts["e2"] > 150 && counts["e3"] > 150, "{algorithm:?}: {counts:?}");
         let _full = pool.begins("e1");
-        let mut counts = BTreeMap::new();
-        for _ in 0..4000 {
-            let query = Query { max_in_flight: Some(1), ..Query::at(pool.now, 0) };
-            let pick = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
-            *counts.entry(pick.endpoint.id.to_string()).or_default() += 1;
-        }
-        check_even(&counts, &format!("{algorithm:?} beside one that is full"));
+        let beside = Query { max_in_flight: Some(1), ..Query::at(pool.now, 0) };
+        check_even(&asked(&mut pool, &beside, 4000), &format!("{algorithm:?} beside one that is full"));
     }
 }
