@@ -67,6 +67,8 @@ pub(crate) struct Set {
     pub(crate) len: usize,
     /// Any of them is on probation.
     pub(crate) probation: bool,
+    /// Too few of its backend are well, so that these are all of them.
+    pub(crate) panic: bool,
     pub(crate) candidates: Candidates,
 }
 
@@ -145,6 +147,7 @@ impl Balancer {
             first,
             len: set.members.len(),
             probation: set.members.iter().any(|member| member.probation),
+            panic: set.panic,
             candidates: Candidates::new(&self.algorithm, &set.members, &self.state, hash),
         });
     }

@@ -16,6 +16,8 @@ pub struct Explanation {
     pub picked: Option<usize>,
     /// Simpler ways that were taken because something was missing, in order.
     pub fallbacks: Vec<Fallback>,
+    /// Keys of the backends that are in a panic: too few of their endpoints are well, and all get requests.
+    pub panicking: Vec<String>,
     /// All endpoints: those of [`Balancer::endpoints`] that are in rotation, in their order, then the others.
     pub candidates: Vec<Candidate>,
 }
@@ -128,7 +130,16 @@ impl Balancer {
                 fate: if session { Fate::PickedForSession } else { Fate::Absent(*reason) },
             }
         }));
-        Explanation { algorithm: self.algorithm.clone(), picked, fallbacks: recorder.fallbacks, candidates }
+        let panicking = self.sets.iter().filter(|set| set.panic).map(|set| self.backend_of(set.first));
+        let mut panicking: Vec<_> = panicking.map(str::to_owned).collect();
+        panicking.dedup();
+        Explanation {
+            algorithm: self.algorithm.clone(),
+            picked,
+            fallbacks: recorder.fallbacks,
+            panicking,
+            candidates,
+        }
     }
 
     fn candidate(&self, index: usize, fate: Fate, recorder: &Recorder, query: &Query<'_>) -> Candidate {

@@ -52,6 +52,10 @@ fn lines(told: &Explanation, wide: bool) -> Vec<String> {
     lines.extend(told.key.as_ref().map(|key| format!("key: {key}")));
     lines.extend(told.session.as_ref().map(|session| format!("session: {session}")));
     lines.extend(told.fallbacks.iter().cloned());
+    let panics = |backend| {
+        format!("backend {backend} is in a panic: too few of its endpoints are well, so all get requests")
+    };
+    lines.extend(told.panicking.iter().map(panics));
     let more: &[&str] = if wide { &["BACKEND", "POD", "ID"] } else { &[] };
     let headings = ["ENDPOINT", "FATE", "SCORE", "WEIGHT", "IN-FLIGHT", "RESPONSE", "WHY"];
     let mut table = Table::new(&[&headings, more].concat());
@@ -100,7 +104,8 @@ mod tests {
     #[test]
     fn columns_are_stable() {
         let told: Explanation = serde_json::from_str(
-            r#"{"pool": "shop/web", "generation": 1, "algorithm": "LeastResponseTime", "picked": "u:1", "candidates": [
+            r#"{"pool": "shop/web", "generation": 1, "algorithm": "LeastResponseTime", "picked": "u:1",
+                "panicking": ["b"], "candidates": [
                 {"id": "u:1", "address": "10.0.0.1:80", "pod": "web-1", "backend": "b", "weight": 1, "effectiveWeight": 1.0,
                  "inFlight": 2, "responseTimeMs": 1.25, "score": {"kind": "Cost", "value": 3.75}, "fate": "Picked",
                  "why": "the algorithm's choice"},
@@ -110,6 +115,7 @@ mod tests {
         .unwrap();
         insta::assert_snapshot!(lines(&told, false).join("\n"), @r"
         shop/web by LeastResponseTime: 10.0.0.1:80 (web-1)
+        backend b is in a panic: too few of its endpoints are well, so all get requests
         ENDPOINT      FATE      SCORE   WEIGHT     IN-FLIGHT   RESPONSE   WHY
         10.0.0.1:80   Picked    3.750   1          2           1.2 ms     the algorithm's choice
         10.0.0.2:80   Ejected   -       2 (0.00)   0           -          it answered requests badly

@@ -190,6 +190,10 @@ fn ready(facts: &Facts<'_>, accepted: &Verdict, resolved: &Verdict, programmed: 
     } else if facts.endpoints.healthy == 0 {
         let message = match facts.endpoints.total {
             0 => "there is no endpoint: look at the Services that the backends name".to_owned(),
+            1 if facts.endpoints.draining == 1 => {
+                "the only endpoint drains: it terminates, or its weight or its backend's is 0".to_owned()
+            }
+            1 => "the only endpoint is not healthy on at least half of the proxies".to_owned(),
             total if total == facts.endpoints.draining => {
                 format!(
                     "all {total} endpoints drain: they terminate, or their weight or their backend's is 0"

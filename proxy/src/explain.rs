@@ -63,6 +63,10 @@ pub struct Explanation {
     /// Simpler ways that were taken because something was missing, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
+    /// Keys of the backends that are in a panic: fewer of their endpoints are well than `healthCheck.panicThreshold` asks for, and
+    /// all get requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub panicking: Vec<String>,
     /// All endpoints, those in rotation first.
     pub candidates: Vec<Candidate>,
 }
@@ -257,6 +261,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         picked: explained.picked.and_then(|index| id(balancer, index)),
         otherwise,
         fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
+        panicking: explained.panicking,
         candidates: explained.candidates.iter().map(|of| candidate(pool, of)).collect(),
     })
 }

@@ -136,14 +136,14 @@ mod tests {
         metrics::{Figures, Run},
     };
 
-    /// p99 and throughput of RoundRobin and Random for each of two seeds, in variants `a` and `b`.
+    /// p99 and throughput of RoundRobin and Random for each of two seeds, in variants `a` and `b`; Auto was not measured.
     fn check(expect: &str, figures: [[[f64; 2]; 2]; 2], holds: bool, found: f64, at: &str) {
         let figure = if expect.contains("figure") { "" } else { "figure: p99, " };
         let text = format!(
             "
 title: a test
 seeds: 2
-algorithms: [RoundRobin, Random]
+algorithms: [RoundRobin, Random, Auto]
 base:
   measure: 1s
   rate: 100

@@ -14,7 +14,7 @@ use crate::{
     entrant::Entrant,
     metrics::{Figures, Run},
     moves,
-    scenario::{Case, Problem, Scenario},
+    scenario::{Case, Problem, Scenario, limits, value},
 };
 
 /// What came of a scenario.
@@ -65,10 +65,10 @@ impl Results {
 /// Plays all of a scenario on so many threads.
 ///
 /// # Errors
-/// If a case cannot be played.
+/// If a case cannot be played, or there are too many.
 pub fn run_all(scenario: Scenario, threads: usize) -> Result<Results, Problem> {
     let start = Instant::now();
-    let (mut rows, jobs) = plan(&scenario);
+    let (mut rows, jobs) = plan(&scenario)?;
     let threads = if scenario.alone { 1 } else { threads.clamp(1, jobs.len().max(1)) };
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -126,7 +126,12 @@ fn play(case: &Case, entrant: Entrant, seed: u64, folder: &Path) -> Result<Run, 
     Ok(run)
 }
 
-fn plan(scenario: &Scenario) -> (Vec<(usize, Entrant)>, Vec<Job>) {
+fn plan(scenario: &Scenario) -> Result<(Vec<(usize, Entrant)>, Vec<Job>), Problem> {
+    let most = limits::RUNS / (scenario.variants.len() * scenario.algorithms.len()).max(1);
+    let few = format!("be at most {most} with so many combinations and algorithms");
+    if scenario.seeds as usize > most {
+        return Err(value("seeds", &few));
+    }
     let (mut rows, mut jobs) = (Vec::new(), Vec::new());
     for (variant, each) in scenario.variants.iter().enumerate() {
         let case = &each.case;
@@ -145,5 +150,5 @@ fn plan(scenario: &Scenario) -> (Vec<(usize, Entrant)>, Vec<Job>) {
         }
     }
     jobs.sort_by(|a, b| b.cost.total_cmp(&a.cost));
-    (rows, jobs)
+    Ok((rows, jobs))
 }

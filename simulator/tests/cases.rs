@@ -87,3 +87,13 @@ fn missed(more: &str) {
     let verdict = judge(&results).remove(0);
     assert!(verdict.is_missed() && verdict.found.is_nan(), "{more}: {verdict:?}");
 }
+
+#[test]
+fn runs_that_would_fill_the_memory_are_refused() {
+    let axis =
+        |name: &str| (0..20).map(|label| format!("{name}{label}: {{}}")).collect::<Vec<_>>().join(", ");
+    let text = format!("{BASE}seeds: 251\nmatrix: [{{{}}}, {{{}}}]\n", axis("a"), axis("b"));
+    let scenario = Scenario::parse("test", &text, Path::new(""), false).expect("a scenario");
+    let problem = run_all(scenario, 1).unwrap_err().to_string();
+    assert_eq!(problem, "seeds must be at most 250 with so many combinations and algorithms");
+}

@@ -17,8 +17,11 @@ fn too_few_that_are_healthy_are_a_panic() {
         for (panic_threshold, count) in [(0, 1), (25, 1), (26, 4)] {
             let backends = vec![backend("b", 1, healthy(1, 4))];
             let spec = PoolSpec { panic_threshold, ..PoolSpec::new(algorithm.clone(), backends) };
-            let found = Pool::of(spec).counts(400);
+            let mut pool = Pool::of(spec);
+            let found = pool.counts(400);
             assert_eq!(found.len(), count, "{algorithm:?} at {panic_threshold} %: {found:?}");
+            let told = pool.balancer.explain(&Query::at(pool.now, 0), &mut pool.rng).panicking;
+            assert_eq!(!told.is_empty(), count > 1, "{algorithm:?} at {panic_threshold} %: {told:?}");
         }
     }
 }

@@ -15,6 +15,8 @@ impl Case {
             format!("be at most {most} with so many endpoints, each of which every proxy has a view of");
         ensure(self.proxies <= most, "proxies", &few)?;
         ensure(self.measure.0 > 0, "measure", "be above 0s")?;
+        let some = self.deadline.is_none_or(|deadline| deadline.0 > 0);
+        ensure(some, "deadline", "be above 0s; leave it out of requests that wait as long as it takes")?;
         self.check_load()?;
         let part = self.contended > 0.0 && self.contended <= 1.0;
         ensure(part, "contended", "be above 0 and at most 1")?;

@@ -250,6 +250,7 @@ impl Scenario {
     /// If anything in it is wrong.
     pub fn parse(name: &str, text: &str, folder: &Path, short: bool) -> Result<Self, Problem> {
         let whole: Value = serde_saphyr::from_str(text).map_err(|error| Problem::Yaml(plain(&error)))?;
+        ensure(whole.is_object(), "the scenario", "be a map of fields: title, algorithms, base and others")?;
         let file: File = typed(whole, "the scenario")?;
         file.check()?;
         let shortened = file.short.filter(|_| short);
@@ -281,7 +282,11 @@ impl Scenario {
             }
             let (expects, playing) = (&mut scenario.expect, &scenario.algorithms);
             expects.iter_mut().for_each(|expect| expect.of.retain(|entrant| playing.contains(entrant)));
-            expects.retain(|expect| !expect.full && !expect.of.is_empty());
+            let over = |expect: &Expect| match &expect.over {
+                Some(Over::Entrant(entrant)) => playing.contains(entrant),
+                Some(Over::Best) | None => true,
+            };
+            expects.retain(|expect| !expect.full && !expect.of.is_empty() && over(expect));
         }
         Ok(scenario)
     }
@@ -326,6 +331,7 @@ impl File {
         let few = format!("have at most {VARIANTS} combinations, not {variants}");
         ensure(variants <= VARIANTS, "matrix", &few)?;
         self.check_labels()?;
+        self.check_expected()?;
         let bare = |expect: &&Expect| expect.at_most.is_none() && expect.at_least.is_none();
         let bare = self.expect.iter().find(bare);
         bare.map_or(Ok(()), |expect| {
@@ -333,8 +339,31 @@ impl File {
         })
     }
 
-    /// Labels that the matrix does not have would select all.
+    /// Of those that do not take part nothing would ever be measured.
+    fn check_expected(&self) -> Result<(), Problem> {
+        let others = self.published.iter().flat_map(|published| &published.algorithms);
+        let playing: Vec<_> = self.algorithms.iter().chain(others).collect();
+        let plays = |entrant: &Entrant, field: &str| {
+            let must = format!("name those that take part, of which {entrant} is none");
+            ensure(playing.contains(&entrant), field, &must)
+        };
+        for (index, expect) in self.expect.iter().enumerate() {
+            expect.of.iter().try_for_each(|entrant| plays(entrant, &format!("expect[{index}].of")))?;
+            if let Some(Over::Entrant(entrant)) = &expect.over {
+                plays(entrant, &format!("expect[{index}].over"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Labels that the matrix does not have would select all; of one that two axes have, nobody would know which is meant.
     fn check_labels(&self) -> Result<(), Problem> {
+        for (index, axis) in self.matrix.iter().enumerate() {
+            let earlier = &self.matrix[..index];
+            let twice = axis.keys().find(|label| earlier.iter().any(|axis| axis.contains_key(*label)));
+            let must = |label| format!("have labels that no axis before it has, as it has {label:?}");
+            twice.map_or(Ok(()), |label| Err(value(&format!("matrix[{index}]"), &must(label))))?;
+        }
         let known = |labels: &[String], field: &str| {
             let unknown =
                 labels.iter().find(|label| !self.matrix.iter().any(|axis| axis.contains_key(*label)));

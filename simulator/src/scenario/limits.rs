@@ -9,6 +9,8 @@ use crate::span::Span;
 pub const SEEDS: RangeInclusive<u32> = 1..=1_000;
 /// Combinations of the matrix.
 pub(super) const VARIANTS: usize = 1_000;
+/// Runs of a scenario, each of which leaves its figures in memory: combinations, times algorithms, times seeds.
+pub(crate) const RUNS: usize = 100_000;
 /// Endpoints of a case, and proxies.
 pub(super) const ENDPOINTS: RangeInclusive<usize> = 1..=10_000;
 pub(super) const PROXIES: RangeInclusive<usize> = 1..=1_000;

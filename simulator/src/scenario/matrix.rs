@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Case, Problem};
+use super::{Case, Problem, check::ensure};
 
 /// Where what all have in common is written.
 const BASE: &str = "base";
@@ -50,6 +50,7 @@ impl Mix<'_> {
     fn read(&self, folder: &Path) -> Result<Case, Problem> {
         let mut merged = Value::Null;
         self.layers.iter().for_each(|(_, patch)| merge(&mut merged, (*patch).clone()));
+        ensure(merged.is_object(), BASE, "be a map of fields")?;
         let case: Case = typed(merged, BASE)?;
         case.check()?;
         case.arrivals.check(&case, folder)?;

@@ -51,7 +51,13 @@ fn complaints_name_the_field() {
         false,
         Err("base.rate (with b, c) must"),
     );
-    check("matrix: [{a: 5}]", false, Err("base (with a): invalid type"));
+    check("matrix: [{a: 5}]", false, Err("base (with a) must be a map of fields"));
+    check(
+        "matrix: [{a: {}}, {b: {}, a: {}}]",
+        false,
+        Err("matrix[1] must have labels that no axis before it"),
+    );
+    check("matrix: [{a: {deadline: 0s}}]", false, Err("matrix.a.deadline must be above 0s"));
     check("short: {base: {rate: 0}}", true, Err("short.base.rate must be above 0"));
     check("short: {seeds: 1}\nmatrix: [{a: {rate: 0}}]", true, Err("matrix.a.rate must be above 0"));
     check("seeds: 1\nseeds: 2", false, Err("duplicate mapping key: seeds; it may be there once"));
@@ -71,6 +77,12 @@ fn complaints_name_the_field() {
         Err("changes[0].endpoints must name endpoints by their numbers, from 0 to 1"),
     );
     check("expect: [{say: x, figure: p99, of: [RoundRobin]}]", false, Err("atMost"));
+    check(
+        "expect: [{say: x, figure: p99, of: [Auto], atMost: 1}]",
+        false,
+        Err("expect[0].of must name those"),
+    );
+    check(&format!("{over}: Auto}}]"), false, Err("expect[0].over must name those that take part"));
     check(
         "expect: [{say: x, figure: p99, of: [RoundRobin], in: [b], atMost: 1}]",
         false,
