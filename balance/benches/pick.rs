@@ -3,6 +3,7 @@
 //! takes for the same, which counts nothing.
 
 use std::{
+    collections::VecDeque,
     hint::black_box,
     sync::{
         Arc, Barrier,
@@ -14,7 +15,7 @@ use std::{
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use evenkeel_balance::{
     Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key,
-    LeastResponseTime, Outcome, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
+    LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
     Tuner,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -72,22 +73,30 @@ enum Served {
     AfterWork,
 }
 
-fn request(balancer: &Balancer, worker: usize, number: u64, served: Served, rng: &mut SmallRng) {
+fn pick<'a>(balancer: &'a Balancer, worker: usize, number: u64, rng: &mut SmallRng) -> Option<Pick<'a>> {
     // Threads that asked for the same keys at the same time would meet at the same endpoints, as no clients do.
     let key = ((worker as u64) << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let [a, b, c, d, ..] = key;
     let query = Query {
         key: Some(Key::Bytes(&key)),
         client: Some([a, b, c, d].into()),
-        ..Query::at(Time::from_nanos(number * 10_000), worker)
+        ..Query::at(at(number), worker)
     };
-    let mut pick = balancer.pick(&query, rng);
+    balancer.pick(&query, rng)
+}
+
+fn at(number: u64) -> Time {
+    Time::from_nanos(number * 10_000)
+}
+
+fn request(balancer: &Balancer, worker: usize, number: u64, served: Served, rng: &mut SmallRng) {
+    let mut pick = pick(balancer, worker, number, rng);
     if served == Served::AfterWork {
         work();
     }
     if let Some(pick) = pick.as_mut().filter(|_| served != Served::Not) {
         let latency = Duration::from_nanos(1_000_000 + number % 1000);
-        pick.guard.set_outcome(Outcome::new(Status::Answered(200), query.now, latency));
+        pick.guard.set_outcome(Outcome::new(Status::Answered(200), at(number), latency));
     }
     black_box(pick);
 }
@@ -133,6 +142,27 @@ fn picks(c: &mut Criterion) {
                 });
             });
         }
+    }
+}
+
+/// The same with four requests in flight for each endpoint, of which the oldest ends with each pick.
+fn busy(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut group = c.benchmark_group("pick_busy");
+    for (name, algorithm) in algorithms() {
+        let balancer = balancer(&algorithm, 1);
+        let mut number = 0;
+        let mut guard = || {
+            number += 1;
+            pick(&balancer, 0, number, &mut rng).map(|pick| pick.guard)
+        };
+        let mut in_flight: VecDeque<_> = (0..4000).map(|_| guard()).collect();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                in_flight.pop_front();
+                in_flight.push_back(guard());
+            });
+        });
     }
 }
 
@@ -245,5 +275,5 @@ fn counting(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, picks, threads, builds, looks, pingora, floor, counting);
+criterion_group!(benches, picks, busy, threads, builds, looks, pingora, floor, counting);
 criterion_main!(benches);
