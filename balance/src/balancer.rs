@@ -121,7 +121,8 @@ impl Balancer {
             if other.reason.keeps_sessions() {
                 let (endpoint, state) = (other.endpoint.clone(), Arc::clone(&other.state));
                 let probation = other.probation;
-                built.add(&other.backend, &Member { endpoint, state, weight: 1.0, probation });
+                built
+                    .add(&other.backend, &Member { endpoint, state, weight: 1.0, adapted: false, probation });
             }
         }
         let mut known: HashSet<_> =
@@ -329,9 +330,11 @@ impl Balancer {
         Some(self.by_id[place].1)
     }
 
-    /// The same within the endpoints from `first` on.
+    /// The same within the endpoints from `first` on, since one of two backends is there twice.
     pub(crate) fn find_within(&self, id: u64, first: usize, len: usize) -> Option<usize> {
-        self.find(id)?.checked_sub(first).filter(|index| *index < len)
+        let place = self.by_id.partition_point(|of| *of < (id, first));
+        let (hash, index) = *self.by_id.get(place)?;
+        (hash == id && index < first + len).then(|| index - first)
     }
 
     pub(crate) const fn generation(&self) -> u64 {

@@ -10,14 +10,34 @@ pub(crate) const LEVELS: usize = 3;
 /// What is known of endpoints beyond their configuration. Empty: nothing.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tuning {
-    /// What the configured weight is multiplied with, where it is not 1.
-    pub(crate) factors: HashMap<EndpointId, f64>,
+    pub(crate) factors: Factors,
     /// Which endpoints are ejected or on probation.
     pub(crate) standings: HashMap<EndpointId, Standing>,
     /// The part of a backend's traffic that each level keeps at most, where it is not all.
     pub(crate) kept: HashMap<String, Kept>,
     /// What [`Algorithm::Auto`] stands for.
     pub(crate) chosen: Option<Algorithm>,
+}
+
+/// What configured weights are multiplied with: by the backend's index in the spec, since an endpoint of two backends is new, or
+/// loaded, beside others in each of them.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Factors(Vec<HashMap<EndpointId, f64>>);
+
+impl Factors {
+    pub(crate) fn multiply(&mut self, backend: usize, id: &EndpointId, by: f64) {
+        if by.to_bits() == 1_f64.to_bits() {
+            return;
+        }
+        if self.0.len() <= backend {
+            self.0.resize_with(backend + 1, HashMap::new);
+        }
+        *self.0[backend].entry(id.clone()).or_insert(1.0) *= by;
+    }
+
+    fn of(&self, backend: usize, id: &EndpointId) -> f64 {
+        self.0.get(backend).and_then(|factors| factors.get(id)).copied().unwrap_or(1.0)
+    }
 }
 
 /// A part of the traffic for each level.
@@ -60,15 +80,10 @@ pub(crate) struct Member {
     pub(crate) state: Arc<EndpointState>,
     /// Above 0.
     pub(crate) weight: f64,
+    /// The weight is not the configured one.
+    pub(crate) adapted: bool,
     /// One request at a time, by which it is judged.
     pub(crate) probation: bool,
-}
-
-impl Member {
-    /// Nothing adapts its weight.
-    fn is_full(&self) -> bool {
-        self.weight == f64::from(self.endpoint.weight)
-    }
 }
 
 /// An endpoint out of rotation.
@@ -111,13 +126,13 @@ impl Plan {
             others: Vec::new(),
             standings: tuning.standings.clone(),
         };
-        for backend in &spec.backends {
-            plan.add(spec, backend, state, tuning);
+        for (index, backend) in spec.backends.iter().enumerate() {
+            plan.add(spec, index, backend, state, tuning);
         }
         plan
     }
 
-    fn add(&mut self, spec: &PoolSpec, backend: &Backend, state: &PoolState, tuning: &Tuning) {
+    fn add(&mut self, spec: &PoolSpec, index: usize, backend: &Backend, state: &PoolState, tuning: &Tuning) {
         let any_ready = backend.endpoints.iter().any(|endpoint| !endpoint.terminating);
         let standing = |endpoint: &Endpoint| tuning.standings.get(&endpoint.id).copied();
         let configured = |endpoint: &Endpoint| match endpoint {
@@ -161,8 +176,10 @@ impl Plan {
                 _ => {
                     counts[level] += 1.0;
                     let probation = !panic && any_in && standing(&endpoint) == Some(Standing::Probation);
-                    let weight = weight(&self.algorithm, &endpoint, tuning);
-                    levels[level].push(Member { endpoint, state, weight, probation });
+                    let factor = tuning.factors.of(index, &endpoint.id).clamp(1e-3, 1e3);
+                    let weight = configured_weight(&self.algorithm, &endpoint) * factor;
+                    let adapted = factor.to_bits() != 1_f64.to_bits();
+                    levels[level].push(Member { endpoint, state, weight, adapted, probation });
                 }
             }
         }
@@ -186,8 +203,8 @@ impl Plan {
                 && near(a.share, b.share)
                 && a.members.len() == b.members.len()
                 && a.members.iter().zip(&b.members).all(|(a, b)| {
-                    // What ends near its full weight is not left there.
-                    let alike = near(a.weight, b.weight) && a.is_full() == b.is_full();
+                    // What ends near its configured weight is not left there.
+                    let alike = near(a.weight, b.weight) && a.adapted == b.adapted;
                     a.probation == b.probation && alike && a.endpoint == b.endpoint
                 })
         };
@@ -214,11 +231,8 @@ fn algorithm(configured: &Algorithm, tuning: &Tuning) -> Algorithm {
     }
 }
 
-fn weight(algorithm: &Algorithm, endpoint: &Endpoint, tuning: &Tuning) -> f64 {
-    let configured =
-        if *algorithm == Algorithm::RoundRobin { 1.0 } else { f64::from(endpoint.weight.max(1)) };
-    let factor = tuning.factors.get(&endpoint.id).copied().unwrap_or(1.0);
-    configured * factor.clamp(1e-3, 1e3)
+fn configured_weight(algorithm: &Algorithm, endpoint: &Endpoint) -> f64 {
+    if *algorithm == Algorithm::RoundRobin { 1.0 } else { f64::from(endpoint.weight.max(1)) }
 }
 
 /// Whether too few of the endpoints that should serve can.

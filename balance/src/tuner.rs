@@ -93,18 +93,18 @@ impl Tuner {
     /// A tuner of a pool, over what was learned of it before.
     #[must_use]
     pub fn new(spec: PoolSpec, state: Arc<PoolState>, now: Time) -> Self {
-        let plan = Plan::new(&spec, &state, &Tuning::default());
+        let none = PoolSpec::new(Algorithm::RoundRobin, Vec::new());
         let mut tuner = Self {
-            spec: PoolSpec::new(Algorithm::RoundRobin, Vec::new()),
+            plan: Plan::new(&none, &state, &Tuning::default()),
+            spec: none,
             version: 0,
             state,
             records: HashMap::new(),
             kept: HashMap::new(),
-            plan,
             auto: auto::Choice::default(),
             clocks: Clocks::default(),
         };
-        tuner.set_spec(spec, now);
+        tuner.take_spec(spec, now);
         tuner
     }
 
@@ -157,11 +157,11 @@ impl Tuner {
         if plan.resembles(&self.plan, TOLERANCE) {
             return None;
         }
-        if plan.algorithm != self.plan.algorithm {
-            self.plan.algorithm = plan.algorithm.clone();
+        let switched = plan.algorithm != self.plan.algorithm;
+        self.plan = plan;
+        if switched {
             self.apply_rules();
         }
-        self.plan = plan;
         Some(self.balancer())
     }
 
@@ -322,6 +322,12 @@ impl Record {
             state,
         }
     }
+}
+
+/// `None` of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
 }
 
 /// Mean latency of the answers.

@@ -1,10 +1,13 @@
 //! Weights that follow what is seen: each step moves an endpoint's factor against its excess over its backend's mean, until
 //! all are alike or a bound is reached.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use super::{Record as EndpointRecord, Tuner, mean_nanos};
-use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource, state::Seen};
+use super::{Record as EndpointRecord, Tuner, mean, mean_nanos};
+use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource, plan::Factors, state::Seen};
 
 /// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
 /// from one bound to the other.
@@ -65,8 +68,16 @@ impl Tuner {
         for (id, record) in &mut self.records {
             record.measure(&parameters, weights.get(id).copied().unwrap_or(1.0), now);
         }
+        // An endpoint of two backends moves once, with the first of them.
+        let mut moved = HashSet::new();
         for backend in 0..self.spec.backends.len() {
-            self.step(backend, &parameters);
+            for (id, factor) in self.stepped(backend, &parameters) {
+                if moved.insert(id.clone())
+                    && let Some(record) = self.records.get_mut(&id)
+                {
+                    record.adaptive.factor = factor;
+                }
+            }
         }
     }
 
@@ -80,8 +91,8 @@ impl Tuner {
         })
     }
 
-    /// Moves the factors of a backend's endpoints.
-    fn step(&mut self, backend: usize, parameters: &Adaptive) {
+    /// The factors of a backend's endpoints after a step.
+    fn stepped(&self, backend: usize, parameters: &Adaptive) -> Vec<(EndpointId, f64)> {
         let members: Vec<_> = self.members(&self.spec.backends[backend].endpoints).collect();
         let means: Vec<_> = parameters
             .signals
@@ -91,41 +102,32 @@ impl Tuner {
                 Some((*signal, mean(values)?))
             })
             .collect();
-        let excesses: Vec<_> = members
-            .iter()
-            .map(|(endpoint, record)| (endpoint.id.clone(), record.adaptive.excess(&means)))
-            .collect();
         let still = parameters.hysteresis.max(0.0).ln_1p();
         let (min, max) = (parameters.min.clamp(1e-3, 1.0), parameters.max.clamp(1.0, 1e3));
-        let stepped: Vec<_> = excesses
-            .into_iter()
-            .filter_map(|(id, excess)| {
-                let factor = self.records.get(&id)?.adaptive.factor;
-                let factor = match excess {
-                    None if (factor - 1.0).abs() < 0.01 => 1.0,
-                    None => factor + FORGET * (1.0 - factor),
-                    Some(excess) => {
-                        let excess = if excess.abs() <= still { 0.0 } else { excess };
-                        let excess = excess.clamp(-MAX_EXCESS, MAX_EXCESS);
-                        (factor.ln() * (1.0 - LEAK) - GAIN * excess).exp()
-                    }
-                };
-                Some((id, factor))
-            })
-            .collect();
+        let step = |record: &Record| {
+            let factor = record.factor;
+            match record.excess(&means) {
+                None if (factor - 1.0).abs() < 0.01 => 1.0,
+                None => factor + FORGET * (1.0 - factor),
+                Some(excess) => {
+                    let excess = if excess.abs() <= still { 0.0 } else { excess };
+                    let excess = excess.clamp(-MAX_EXCESS, MAX_EXCESS);
+                    (factor.ln() * (1.0 - LEAK) - GAIN * excess).exp()
+                }
+            }
+        };
+        let stepped: Vec<_> =
+            members.iter().map(|(endpoint, record)| (endpoint.id.clone(), step(&record.adaptive))).collect();
         // Only their ratios count. Left alone, all that are better than a bad one would go up to the bound, and it would have
         // that much further to go once it is well again.
         let middle = mean(stepped.iter().map(|(_, factor)| factor.ln())).unwrap_or(0.0).exp();
-        for (id, factor) in stepped {
-            let Some(record) = self.records.get_mut(&id) else { continue };
-            record.adaptive.factor = (factor / middle).clamp(min, max);
-        }
+        stepped.into_iter().map(|(id, factor)| (id, (factor / middle).clamp(min, max))).collect()
     }
 
-    pub(super) fn adaptive_factors(&self, factors: &mut HashMap<EndpointId, f64>) {
-        for (id, record) in &self.records {
-            if record.adaptive.factor.to_bits() != 1_f64.to_bits() {
-                *factors.entry(id.clone()).or_insert(1.0) *= record.adaptive.factor;
+    pub(super) fn adaptive_factors(&self, factors: &mut Factors) {
+        for (index, backend) in self.spec.backends.iter().enumerate() {
+            for (endpoint, record) in self.members(&backend.endpoints) {
+                factors.multiply(index, &endpoint.id, record.adaptive.factor);
             }
         }
     }
@@ -204,9 +206,4 @@ const fn floor(signal: AdaptiveSignal) -> f64 {
         AdaptiveSignal::InFlight => 1.0,
         AdaptiveSignal::ResponseTime => 100_000.0,
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    (count > 0.0).then(|| sum / count)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Record as EndpointRecord, Tuner};
+use super::{Record as EndpointRecord, Tuner, mean};
 use crate::{
     Backend, Ejection, EndpointId, FailurePercentage, SuccessRate, Time,
     plan::Standing,
@@ -254,9 +254,10 @@ fn by_success_rate<'a>(seen: &[(&'a EndpointId, Seen)], rule: SuccessRate) -> Ve
     if rates.len() < rule.min_endpoints.max(1) {
         return Vec::new();
     }
-    let mean = rates.iter().map(|(_, rate)| rate).sum::<f64>() / rates.len() as f64;
-    let variance = rates.iter().map(|(_, rate)| (rate - mean).powi(2)).sum::<f64>() / rates.len() as f64;
-    let threshold = mean - rule.deviations * variance.sqrt();
+    let by_rate = || rates.iter().map(|(_, rate)| *rate);
+    let middle = mean(by_rate()).unwrap_or(1.0);
+    let variance = mean(by_rate().map(|rate| (rate - middle).powi(2))).unwrap_or(0.0);
+    let threshold = middle - rule.deviations * variance.sqrt();
     rates.into_iter().filter(|(_, rate)| *rate < threshold).map(|(id, _)| id).collect()
 }
 

@@ -1,9 +1,9 @@
 //! Weights from reported load (gRFC A58).
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use super::Tuner;
-use crate::{EndpointId, Time, WeightedByLoad, state::Seen};
+use super::{Tuner, mean};
+use crate::{Time, WeightedByLoad, plan::Factors, state::Seen};
 
 /// What is known of one endpoint's reports.
 #[derive(Debug)]
@@ -56,29 +56,23 @@ impl Tuner {
     }
 
     /// Each endpoint's weight beside the mean of those that have one; nothing with fewer than two of them.
-    pub(super) fn load_factors(
-        &self,
-        parameters: &WeightedByLoad,
-        now: Time,
-        factors: &mut HashMap<EndpointId, f64>,
-    ) {
+    pub(super) fn load_factors(&self, parameters: &WeightedByLoad, now: Time, factors: &mut Factors) {
         let fresh = |record: &super::Record| {
             record
                 .load
                 .weight
                 .filter(|_| record.state.reported(now, parameters.expiration).utilization.is_some())
         };
-        for backend in &self.spec.backends {
+        for (index, backend) in self.spec.backends.iter().enumerate() {
             let members = || self.members(&backend.endpoints);
             let weights: Vec<_> = members().filter_map(|(_, record)| fresh(record)).collect();
             if weights.len() < 2 {
                 continue;
             }
-            #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
-            let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+            let Some(mean) = mean(weights.iter().copied()) else { continue };
             for (endpoint, record) in members() {
                 if let Some(weight) = fresh(record) {
-                    *factors.entry(endpoint.id.clone()).or_insert(1.0) *= weight / mean;
+                    factors.multiply(index, &endpoint.id, weight / mean);
                 }
             }
         }

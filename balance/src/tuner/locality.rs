@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Tuner;
+use super::{Tuner, mean};
 use crate::{
     Place, Time, WeightedByLoad,
     plan::{LEVELS, Member},
@@ -64,6 +64,5 @@ fn utilization(place: &Place, members: &[Member], now: Time) -> Option<f64> {
         };
         reported.or_else(by_capacity)
     };
-    let known: Vec<_> = members.iter().filter_map(of).collect();
-    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    mean(members.iter().filter_map(of))
 }

@@ -1,23 +1,16 @@
 //! New endpoints take less at first.
 
-use std::collections::HashMap;
-
 use super::{Record, Tuner};
-use crate::{Algorithm, Backend, Endpoint, EndpointId, SlowStart, Time};
+use crate::{Algorithm, Backend, Endpoint, SlowStart, Time, plan::Factors};
 
 /// Steps in which the weight rises with algorithms by key, so that tables are not built at every tick.
 const KEY_STEPS: f64 = 10.0;
 
 impl Tuner {
     /// Multiplies the factors of endpoints that are new.
-    pub(super) fn slow_start(
-        &self,
-        algorithm: &Algorithm,
-        now: Time,
-        factors: &mut HashMap<EndpointId, f64>,
-    ) {
+    pub(super) fn slow_start(&self, algorithm: &Algorithm, now: Time, factors: &mut Factors) {
         let Some(slow_start) = &self.spec.slow_start else { return };
-        for backend in &self.spec.backends {
+        for (index, backend) in self.spec.backends.iter().enumerate() {
             if self.most_are_new(backend, slow_start, now) {
                 continue;
             }
@@ -26,9 +19,7 @@ impl Tuner {
                 if algorithm.is_by_key() {
                     factor = (factor * KEY_STEPS).ceil() / KEY_STEPS;
                 }
-                if factor < 1.0 {
-                    *factors.entry(endpoint.id.clone()).or_insert(1.0) *= factor;
-                }
+                factors.multiply(index, &endpoint.id, factor);
             }
         }
     }

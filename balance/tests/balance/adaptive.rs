@@ -65,6 +65,18 @@ fn a_step_answers_a_part_of_the_difference() {
 }
 
 #[test]
+fn an_endpoint_of_two_backends_moves_once() {
+    let twice = || (0..2).map(|index| endpoint(&format!("e{index}"), 1)).collect();
+    let backends = vec![backend("b", 1, twice()), backend("c", 1, twice())];
+    let mut pool = Pool::new(Algorithm::Adaptive(sharp(AdaptiveSignal::Cpu)), backends);
+    pool.tick(Duration::ZERO);
+    reports(&mut pool, [0.8, 0.4]);
+    let ratio: f64 = (0.06 + 0.8) / (0.06 + 0.4);
+    let found = step(&mut pool);
+    assert!(near(found, [ratio.powf(-0.06), ratio.powf(0.06)]), "{found:?}");
+}
+
+#[test]
 fn requests_in_flight_count_by_weight() {
     let endpoints = vec![endpoint("e0", 3), endpoint("e1", 1)];
     let spec =

@@ -116,19 +116,41 @@ fn at_the_end_of_its_window_an_endpoint_is_no_longer_new() {
 
 #[test]
 fn what_ends_near_its_full_weight_is_not_left_there() {
-    let new = Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 4) };
-    let backends = vec![backend("b", 1, vec![endpoint("a", 4), new])];
+    // RoundRobin does not go by the weight that is configured.
+    for (algorithm, full) in [(Algorithm::WeightedRoundRobin, 4.0), (Algorithm::RoundRobin, 1.0)] {
+        let new = Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 4) };
+        let backends = vec![backend("b", 1, vec![endpoint("a", 4), new])];
+        let spec = PoolSpec::new(algorithm, backends);
+        let mut pool = Pool::of(PoolSpec { slow_start: Some(SlowStart::default()), ..spec });
+        for (milliseconds, changes, expect) in [
+            (15_000, true, 0.5),
+            (15_100, false, 0.5),
+            (29_800, true, 29.8 / 30.0),
+            (30_000, true, 1.0),
+            (31_000, false, 1.0),
+        ] {
+            pool.now = Time::from_nanos(milliseconds * 1_000_000);
+            assert_eq!(pool.tick(Duration::ZERO), changes, "after {milliseconds} ms");
+            assert!(near([pool.effective_weight("new")], [full * expect]), "after {milliseconds} ms");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_of_two_backends_is_new_beside_others_in_each() {
+    let new = || Endpoint { ready_since: Some(seconds(0)), ..endpoint("new", 1) };
+    // In the second, most are new.
+    let others = || [endpoint("a", 1), endpoint("b", 1)];
+    let backends = vec![
+        backend("stable", 1, others().into_iter().chain([new()]).collect()),
+        backend("canary", 1, vec![new()]),
+        backend("again", 1, others().into_iter().chain([new()]).collect()),
+    ];
     let spec = PoolSpec::new(Algorithm::WeightedRoundRobin, backends);
     let mut pool = Pool::of(PoolSpec { slow_start: Some(SlowStart::default()), ..spec });
-    for (milliseconds, changes, expect) in [
-        (15_000, true, 2.0),
-        (15_100, false, 2.0),
-        (29_800, true, 4.0 * 29.8 / 30.0),
-        (30_000, true, 4.0),
-        (31_000, false, 4.0),
-    ] {
-        pool.now = Time::from_nanos(milliseconds * 1_000_000);
-        assert_eq!(pool.tick(Duration::ZERO), changes, "after {milliseconds} ms");
-        assert!(near([pool.effective_weight("new")], [expect]), "after {milliseconds} ms");
-    }
+    pool.tick(15 * S);
+    let report = pool.tuner.report();
+    let new = report.endpoints.iter().filter(|each| each.id.as_str() == "new");
+    let weights: Vec<_> = new.map(|each| (each.backend.as_str(), each.effective_weight)).collect();
+    assert_eq!(weights, [("stable", 0.5), ("canary", 1.0), ("again", 0.5)]);
 }
