@@ -8,6 +8,7 @@ mod stream;
 use std::time::Duration;
 
 use evenkeel_balance::{Guard, Key, LatencyEstimate, Outcome, ProbeAnswer, Query, Status, Time};
+use slab::Slab;
 
 use self::stream::{Arrival, Stream};
 use crate::{
@@ -81,7 +82,7 @@ pub(crate) struct Engine<'a> {
     proxies: Vec<Proxy>,
     requests: Requests,
     /// Proxy and machine of the probes that servers work on.
-    probes: Vec<(u32, u32)>,
+    probes: Slab<(u32, u32)>,
     stream: Stream,
     recorder: Recorder,
     reports: Option<Reports>,
@@ -240,7 +241,7 @@ impl Engine<'_> {
         let Some(id) = server.end(self.now) else { return };
         self.race.set(machine, server.next_end());
         if id & PROBE != 0 {
-            let (proxy, machine) = self.probes[(id & !PROBE) as usize];
+            let (proxy, machine) = self.probes.remove((id & !PROBE) as usize);
             self.tell(proxy, machine);
             return;
         }
@@ -290,11 +291,12 @@ impl Engine<'_> {
         if self.probe_work <= 0.0 {
             return self.tell(proxy, machine);
         }
-        let id = PROBE | number::small(self.probes.len());
-        self.probes.push((proxy, machine));
+        let place = self.probes.insert((proxy, machine));
         let server = &mut self.servers[machine as usize];
-        if server.accept(id, self.probe_work, self.now) {
+        if server.accept(PROBE | number::small(place), self.probe_work, self.now) {
             self.race.set(machine as usize, server.next_end());
+        } else {
+            self.probes.remove(place);
         }
     }
 

@@ -134,9 +134,7 @@ fn plan(scenario: &Scenario) -> Result<(Vec<(usize, Entrant)>, Vec<Job>), Proble
     }
     let (mut rows, mut jobs) = (Vec::new(), Vec::new());
     for (variant, each) in scenario.variants.iter().enumerate() {
-        let case = &each.case;
-        let seconds = (case.warmup.0 + case.measure.0) as f64;
-        let cost = case.requests.map_or(case.rate * case.load * seconds, |requests| requests as f64);
+        let cost = each.case.expected_requests();
         let mut add = |entrant: Entrant, seeds: u32| {
             jobs.extend((1..=seeds).map(|seed| Job { row: rows.len(), seed, cost }));
             rows.push((variant, entrant));

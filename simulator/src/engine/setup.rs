@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evenkeel_balance::{Algorithm, LatencyEstimate};
+use slab::Slab;
 
 use super::{Engine, Event, Lanes, SAMPLE, stream::Stream};
 use crate::{
@@ -57,7 +58,7 @@ impl<'a> Engine<'a> {
         let work = case.service.work()?;
         let probe_work = case.probe_cost * work.mean();
         let intervals = case.arrivals.intervals(case.rate * case.load, case.load, folder)?;
-        let end = case.warmup.0 + case.measure.0;
+        let end = case.end();
         let limit = case.requests.unwrap_or(u64::MAX);
         // Only probes ask a machine what it expects.
         let probed = entrant.probes();
@@ -74,7 +75,7 @@ impl<'a> Engine<'a> {
             weather,
             proxies,
             requests: Requests::default(),
-            probes: Vec::new(),
+            probes: Slab::new(),
             stream: Stream::new(seeds(2), intervals, work, case.keys, limit, end),
             reports,
             weigher,

@@ -237,6 +237,13 @@ impl Case {
         Some((last.until?.0, last.endpoints.clone()))
     }
 
+    /// How many requests come in the mean; of a trace, as many as by the rate.
+    #[must_use]
+    pub fn expected_requests(&self) -> f64 {
+        let expected = self.rate * self.load * Span(self.end()).as_seconds();
+        self.requests.map_or(expected, |most| expected.min(most as f64))
+    }
+
     /// When the last requests come, in nanoseconds from the start.
     #[must_use]
     pub const fn end(&self) -> u64 {

@@ -43,9 +43,11 @@ impl Case {
         ensure(positive(self.rate), "rate", "be above 0")?;
         ensure(positive(self.load), "load", "be above 0")?;
         // How many a trace has, its file says.
-        let rate = if self.arrivals.is_trace() { 0.0 } else { self.rate * self.load };
-        let expected = rate * Span(self.end()).as_seconds();
-        let all = self.requests.map_or(expected, |most| expected.min(most as f64));
+        let (rate, all) = if self.arrivals.is_trace() {
+            (0.0, 0.0)
+        } else {
+            (self.rate * self.load, self.expected_requests())
+        };
         let most = limits::REQUESTS;
         let few =
             format!("be such that a run has at most {most} requests, not {all:.0}; measure for less long");
