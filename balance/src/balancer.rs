@@ -218,11 +218,17 @@ impl Balancer {
         None
     }
 
-    /// Whether a request that found no endpoint might find one later: there is one in rotation, to which it has not been sent,
-    /// and which is full or on trial. O(n).
+    /// Whether an endpoint in rotation is none of those tried. A request that finds none may then find one later: all such are full
+    /// or on trial. O(n).
     #[must_use]
-    pub fn is_full(&self, tried: &[usize]) -> bool {
-        self.sets.iter().any(|set| (set.first..set.first + set.len).any(|index| !tried.contains(&index)))
+    pub fn has_untried(&self, tried: &[usize]) -> bool {
+        self.sets.iter().any(|set| (set.first..set.first + set.len).any(|index| !self.is_tried(tried, index)))
+    }
+
+    /// Whether an endpoint is among those tried, as this backend's or as another's.
+    pub(crate) fn is_tried(&self, tried: &[usize], index: usize) -> bool {
+        let it = &self.slots[index].state;
+        tried.iter().any(|tried| self.slots.get(*tried).is_some_and(|slot| Arc::ptr_eq(&slot.state, it)))
     }
 
     /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no effect with
@@ -318,7 +324,7 @@ impl Balancer {
         let slot = &self.slots[index];
         let on_trial = slot.probation && slot.state.trial() != Trial::Open;
         match () {
-            () if query.tried.contains(&index) || on_trial => Session::Gone,
+            () if self.is_tried(query.tried, index) || on_trial => Session::Gone,
             () if query.finds_full(&slot.state) => Session::Full,
             () => Session::At(index),
         }

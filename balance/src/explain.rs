@@ -171,7 +171,7 @@ impl Balancer {
         match score {
             _ if picked == Some(index) && recorder.session.is_some() => Fate::PickedForSession,
             _ if picked == Some(index) => Fate::Picked,
-            _ if query.tried.contains(&index) => Fate::Tried,
+            _ if self.is_tried(query.tried, index) => Fate::Tried,
             _ if slot.probation && slot.state.trial() != Trial::Open => Fate::OnTrial,
             _ if query.finds_full(&slot.state) => Fate::Full,
             _ if !looked_at => Fate::OtherSet,

@@ -45,7 +45,7 @@ pub(crate) struct Scene<'a> {
 impl Scene<'_> {
     /// The request has been there, another one is on trial there, or it is full.
     pub(crate) fn excludes(&self, index: usize) -> bool {
-        let tried = !self.query.tried.is_empty() && self.query.tried.contains(&(self.first + index));
+        let tried = self.balancer.is_tried(self.query.tried, self.first + index);
         let slot = || &self.slots[index];
         tried
             || (self.probation && slot().probation && slot().state.trial() != Trial::Open)

@@ -42,8 +42,8 @@ use crate::{
 #[derive(Debug)]
 pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
-    /// Those that are forgotten, with requests still in flight.
-    left: Mutex<Vec<Arc<EndpointState>>>,
+    /// Those that left with requests in flight, until these have ended. Locked after the others, where both are.
+    left: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
     /// Requests in flight to them at the last look.
     in_flight_left: AtomicU64,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
@@ -122,20 +122,28 @@ impl PoolState {
         }
     }
 
-    /// State of an endpoint; made if the endpoint is new.
+    /// State of an endpoint; made if the endpoint is new. One that left and comes back while requests are in flight to it has what
+    /// it had.
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Arc<EndpointState> {
         let mut endpoints = locked(&self.endpoints);
-        let number = || self.numbers.fetch_add(1, Relaxed);
-        let new = || Arc::new(EndpointState::new(Arc::clone(&self.shared), number()));
-        Arc::clone(endpoints.entry(id.clone()).or_insert_with(new))
+        let make = || {
+            let mut left = locked(&self.left);
+            let back = left.remove(id);
+            self.look_at_left(&mut left);
+            let number = || self.numbers.fetch_add(1, Relaxed);
+            back.unwrap_or_else(|| Arc::new(EndpointState::new(Arc::clone(&self.shared), number())))
+        };
+        Arc::clone(endpoints.entry(id.clone()).or_insert_with(make))
     }
 
-    /// Forgets the endpoints that are not in `known`. Requests still in flight to them end as they would have.
+    /// Forgets the endpoints that are not in `known`, once no request is in flight to them; those that are end as they would have.
     pub fn retain(&self, known: &HashSet<EndpointId>) {
+        let mut endpoints = locked(&self.endpoints);
         let mut left = locked(&self.left);
-        left.extend(locked(&self.endpoints).extract_if(|id, _| !known.contains(id)).map(|(_, state)| state));
+        left.extend(endpoints.extract_if(|id, _| !known.contains(id)));
         self.look_at_left(&mut left);
+        drop((endpoints, left));
         locked(&self.probes).retain(|_, probes| Arc::strong_count(probes) > 1);
     }
 
@@ -143,7 +151,7 @@ impl PoolState {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         let known: u64 = locked(&self.endpoints).values().map(|state| state.in_flight()).sum();
-        known + locked(&self.left).iter().map(|state| state.in_flight()).sum::<u64>()
+        known + locked(&self.left).values().map(|state| state.in_flight()).sum::<u64>()
     }
 
     /// Counts the requests in flight from now on, for [`Self::total`].
@@ -158,9 +166,9 @@ impl PoolState {
         self.shared.total.settle(|| self.in_flight());
     }
 
-    fn look_at_left(&self, left: &mut Vec<Arc<EndpointState>>) {
-        left.retain(|state| state.in_flight() > 0);
-        self.in_flight_left.store(left.iter().map(|state| state.in_flight()).sum(), Relaxed);
+    fn look_at_left(&self, left: &mut HashMap<EndpointId, Arc<EndpointState>>) {
+        left.retain(|_, state| state.in_flight() > 0);
+        self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 
     /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. What has ended at those

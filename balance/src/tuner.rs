@@ -29,6 +29,8 @@ use crate::{
 
 /// Change of a weight below which a balancer is not built anew.
 const TOLERANCE: f64 = 0.02;
+/// By so much later than twice its length an interval is looked at; else it is none.
+const UNASKED: Duration = Duration::from_secs(30);
 /// How much of the mean latency a tick's answers replace, at most.
 const MEAN_SHARE: f64 = 0.3;
 
@@ -40,6 +42,8 @@ pub struct Tuner {
     version: u64,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
+    /// Those of endpoints that left with requests in flight, and may come back.
+    left: HashMap<EndpointId, Record>,
     kept: HashMap<String, plan::Kept>,
     /// What the last balancer was made from.
     plan: Plan,
@@ -72,20 +76,33 @@ struct Clocks {
 #[derive(Debug, Default)]
 struct Clock(Option<Time>);
 
+/// What a clock says.
+#[derive(Debug)]
+enum Look {
+    /// An interval begins: what came before is none's.
+    Begins,
+    /// It is not over.
+    Early,
+    /// It is over, after this time, and the next begins.
+    Over(Duration),
+}
+
 impl Clock {
-    /// How long the interval was, if it is over. The first begins at the first question, and anew if the clock goes back.
-    fn over(&mut self, interval: Duration, now: Time) -> Option<Duration> {
-        let since = *self.0.get_or_insert(now);
-        if now < since {
-            self.0 = Some(now);
-            return None;
+    /// The first interval begins at the first question; and anew if time goes back, or if nobody has asked for long, since another
+    /// algorithm was in use.
+    fn look(&mut self, interval: Duration, now: Time) -> Look {
+        let interval = interval.max(Duration::from_millis(1));
+        let passed = self.0.filter(|since| *since <= now).map(|since| now.since(since));
+        if passed.is_some_and(|passed| passed < interval) {
+            return Look::Early;
         }
-        let passed = now.since(since);
-        let over = passed >= interval.max(Duration::from_millis(1));
-        if over {
-            self.0 = Some(now);
+        self.0 = Some(now);
+        match passed {
+            Some(passed) if passed <= interval.saturating_mul(2).saturating_add(UNASKED) => {
+                Look::Over(passed)
+            }
+            _ => Look::Begins,
         }
-        over.then_some(passed)
     }
 }
 
@@ -100,6 +117,7 @@ impl Tuner {
             version: 0,
             state,
             records: HashMap::new(),
+            left: HashMap::new(),
             kept: HashMap::new(),
             auto: auto::Choice::default(),
             clocks: Clocks::default(),
@@ -119,15 +137,16 @@ impl Tuner {
         self.spec = spec;
         self.version += 1;
         let endpoints = self.spec.backends.iter().flat_map(|backend| &backend.endpoints);
-        let mut before = std::mem::take(&mut self.records);
+        self.left.extend(std::mem::take(&mut self.records));
         for endpoint in endpoints {
             let state = self.state.endpoint(&endpoint.id);
-            let known = before.remove(&endpoint.id).filter(|record| Arc::ptr_eq(&record.state, &state));
+            let known = self.left.remove(&endpoint.id).filter(|record| Arc::ptr_eq(&record.state, &state));
             if !self.records.contains_key(&endpoint.id) {
                 let record = known.unwrap_or_else(|| Record::new(state));
                 self.records.insert(endpoint.id.clone(), record);
             }
         }
+        self.left.retain(|_, record| record.state.in_flight() > 0);
         let known = self.records.keys().cloned().collect();
         self.state.retain(&known);
         let backends = &self.spec.backends;
@@ -146,10 +165,8 @@ impl Tuner {
     /// 1 s, and soon after [`PoolState::is_urgent`] says so. O(n); `rng` spreads the times of ejections.
     pub fn tick(&mut self, now: Time, rng: &mut impl Rng) -> Option<Balancer> {
         self.state.clear_urgent();
-        self.state.settle();
-        self.update_mean();
+        self.observe(now);
         self.tick_ejections(now, rng);
-        self.tick_load(now);
         self.tick_adaptive(now);
         self.tick_auto(now);
         self.tick_locality(now);
@@ -163,6 +180,14 @@ impl Tuner {
             self.apply_rules();
         }
         Some(self.balancer())
+    }
+
+    /// Follows only what another algorithm would go by at once: for pools of which nothing changes with time, and that are not
+    /// ticked. To be called about once a second. O(n).
+    pub fn observe(&mut self, now: Time) {
+        self.state.settle();
+        self.update_mean();
+        self.tick_load(now);
     }
 
     /// A balancer as the last change left it.

@@ -269,7 +269,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
 /// As a request finds it that no endpoint takes.
 fn otherwise(pool: &Pool, balancer: &Balancer) -> String {
     let refused = |error: RequestError| format!("503 {}: {error}", respond::reason(&error));
-    match pool.bounds.filter(|_| balancer.is_full(&[])) {
+    match pool.bounds.filter(|_| balancer.has_untried(&[])) {
         None => refused(RequestError::NoEndpoint),
         Some(Bounds { queue: None, .. }) => refused(RequestError::EndpointsFull),
         Some(Bounds { queue: Some(rules), .. }) => match pool.queue.waiting() {

@@ -240,14 +240,18 @@ impl EndpointState {
         self.estimate.record(load, counts_as, outcome.now);
     }
 
-    /// An answer would have taken this long at least.
+    /// An answer would have taken this long at least. Of one of which nothing is known that is news if it is above the pool's mean: it
+    /// would go first again and again otherwise, and lose a request each time.
     fn waited_in_vain(&self, outcome: &Outcome, load: u32) {
         let waited = nanos_f64(outcome.latency);
         let decay = self.shared.rules.decay.load();
-        if self.response_time.read(outcome.now, decay).is_some_and(|known| waited > known) {
+        let mean = self.shared.rules.mean_latency.load();
+        let worse =
+            |known: Option<f64>| waited > known.unwrap_or(if mean > 0.0 { mean } else { f64::INFINITY });
+        if worse(self.response_time.read(outcome.now, decay)) {
             self.response_time.record(waited, outcome.now, decay);
         }
-        if self.estimate.at(load.into(), outcome.now).is_some_and(|known| waited > known) {
+        if worse(self.estimate.at(load.into(), outcome.now)) {
             self.estimate.record(load, waited, outcome.now);
         }
     }

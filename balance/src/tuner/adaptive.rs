@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Record as EndpointRecord, Tuner, mean, mean_nanos};
+use super::{Look, Record as EndpointRecord, Tuner, mean, mean_nanos};
 use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource, plan::Factors, state::Seen};
 
 /// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
@@ -55,8 +55,15 @@ impl Record {
 impl Tuner {
     pub(super) fn tick_adaptive(&mut self, now: Time) {
         let Some(parameters) = self.adaptive() else { return };
-        if self.clocks.adaptive.over(parameters.interval, now).is_none() {
-            return;
+        match self.clocks.adaptive.look(parameters.interval, now) {
+            Look::Early => return,
+            Look::Begins => {
+                return self
+                    .records
+                    .values_mut()
+                    .for_each(|record| record.adaptive.seen = record.state.seen());
+            }
+            Look::Over(_) => {}
         }
         let weights: HashMap<_, _> = self
             .spec

@@ -16,7 +16,7 @@ use self::{
     detector::{Detector, predictions},
     shadow::Shadow,
 };
-use super::Tuner;
+use super::{Look, Tuner};
 use crate::{Algorithm, Auto, Time};
 
 /// Looks with evidence before a prediction counts.
@@ -144,8 +144,13 @@ impl Tuner {
             return;
         };
         let interval = auto.interval.max(Duration::from_millis(100));
-        let Some(passed) = self.clocks.auto.over(interval, now) else { return };
-        self.gather(passed.as_secs_f64(), now);
+        match self.clocks.auto.look(interval, now) {
+            Look::Early => return,
+            Look::Begins => {
+                return self.records.values_mut().for_each(|record| record.auto.begin(record.state.seen()));
+            }
+            Look::Over(passed) => self.gather(passed.as_secs_f64(), now),
+        }
         let predictions = predictions(&auto, &self.auto.detector.evidence);
         let usable: Vec<_> = predictions.into_iter().map(|(each, _)| each).collect();
         let candidates: Vec<_> = auto.allowed.iter().filter(|each| may_be_chosen(each)).cloned().collect();

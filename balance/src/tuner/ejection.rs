@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Record as EndpointRecord, Tuner, mean};
+use super::{Look, Record as EndpointRecord, Tuner, mean};
 use crate::{
     Backend, Ejection, EndpointId, FailurePercentage, SuccessRate, Time,
     plan::Standing,
@@ -144,7 +144,8 @@ impl EndpointRecord {
 impl Tuner {
     pub(super) fn tick_ejections(&mut self, now: Time, rng: &mut impl Rng) {
         let Some(rules) = self.spec.ejection else { return };
-        let over = self.clocks.ejection.over(rules.interval.max(Duration::from_millis(100)), now).is_some();
+        let look = self.clocks.ejection.look(rules.interval.max(Duration::from_millis(100)), now);
+        let over = matches!(look, Look::Over(_));
         // Endpoints of several backends are looked at once for each; the second look finds nothing new.
         for index in 0..self.spec.backends.len() {
             let mut found = self.found_now(index, &rules, now);
@@ -158,7 +159,7 @@ impl Tuner {
                 }
             }
         }
-        if over {
+        if !matches!(look, Look::Early) {
             for record in self.records.values_mut() {
                 record.ejection.seen = record.state.seen();
                 let lately = std::mem::take(&mut record.ejection.ejected_lately);
@@ -173,7 +174,7 @@ impl Tuner {
     pub(super) fn begin_ejections(&mut self) {
         self.clocks.ejection = super::Clock::default();
         for record in self.records.values_mut() {
-            record.ejection.seen = record.state.seen();
+            record.state.counters().forget_row();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Tuner, mean};
+use super::{Look, Tuner, mean};
 use crate::{Time, WeightedByLoad, plan::Factors, state::Seen};
 
 /// What is known of one endpoint's reports.
@@ -28,12 +28,17 @@ impl Tuner {
     pub(super) fn tick_load(&mut self, now: Time) {
         let parameters = self.weighted_by_load();
         let interval = parameters.update.max(Duration::from_millis(100));
-        let Some(passed) = self.clocks.load.over(interval, now) else { return };
+        let look = self.clocks.load.look(interval, now);
+        if matches!(look, Look::Early) {
+            return;
+        }
         for record in self.records.values_mut() {
             let seen = record.state.seen();
             let since = seen.since(record.load.seen);
             record.load.seen = seen;
-            if since.judged > 0 {
+            if let Look::Over(passed) = look
+                && since.judged > 0
+            {
                 record.load.rates = Some(rates(since, passed));
             }
             let Some(reported) = record.state.reported(now, parameters.expiration).utilization else {
@@ -43,12 +48,10 @@ impl Tuner {
             };
             let began = *record.load.since.get_or_insert(reported.at);
             let usable = now.since(began) >= parameters.blackout;
-            let derived = record.load.rates;
-            let qps = reported.requests_per_second.or(derived.map(|(requests, _)| requests));
-            // Errors seen here go with requests seen here only.
-            let seen_here = derived.filter(|_| reported.requests_per_second.is_none());
-            let eps = reported.errors_per_second.or(seen_here.map(|(_, errors)| errors)).unwrap_or(0.0);
-            record.load.weight = qps.filter(|_| usable).and_then(|qps| {
+            // Errors go with requests of the same source: those reported are of all proxies, those seen here of this one.
+            let of_report =
+                reported.requests_per_second.map(|qps| (qps, reported.errors_per_second.unwrap_or(0.0)));
+            record.load.weight = of_report.or(record.load.rates).filter(|_| usable).and_then(|(qps, eps)| {
                 let weight = qps / (reported.value + eps / qps * parameters.error_penalty.max(0.0));
                 (weight.is_finite() && weight > 0.0).then_some(weight)
             });

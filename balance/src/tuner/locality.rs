@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Tuner, mean};
+use super::{Look, Tuner, mean};
 use crate::{
     Place, Time, WeightedByLoad,
     plan::{LEVELS, Member},
@@ -22,9 +22,7 @@ impl Tuner {
             self.kept.clear();
             return;
         };
-        if self.clocks.locality.over(INTERVAL, now).is_none() {
-            return;
-        }
+        let Look::Over(_) = self.clocks.locality.look(INTERVAL, now) else { return };
         let sets = &self.plan.sets;
         for (backend, all_kept) in &mut self.kept {
             for (level, kept) in all_kept.iter_mut().enumerate() {

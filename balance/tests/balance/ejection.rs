@@ -171,6 +171,19 @@ fn a_pool_that_ejects_no_more_lets_all_back_in_at_once() {
 }
 
 #[test]
+fn a_pool_that_begins_to_eject_judges_nothing_of_before() {
+    let mut pool = Pool::of(PoolSpec { ejection: None, ..ejecting_spec(10) });
+    traffic(&mut pool, 60, "e3");
+    pool.set(ejecting_spec(10));
+    pool.tick(MS);
+    pool.tick(10 * S);
+    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    traffic(&mut pool, 60, "e3");
+    pool.tick(MS);
+    ejected(&pool, "e3");
+}
+
+#[test]
 fn more_on_probation_than_may_be_out_are_tried_again() {
     let mut pool = ejecting(20);
     for bad in ["e0", "e1"] {

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Pool, backend, endpoint, seconds};
 use evenkeel_balance::{Algorithm, LeastResponseTime, Outcome, PoolSpec, Prequal, Status};
 
-const MS: Duration = Duration::from_millis(1);
-const S: Duration = Duration::from_secs(1);
+use crate::common::{MS, Pool, S, backend, endpoint, equal, seconds};
 
 /// The response time in milliseconds after these outcomes, all at once: a status, a latency, and when to come again.
 fn check(outcomes: &[(Status, Duration, Option<Duration>)], expect: Option<f64>) {
@@ -36,6 +34,37 @@ fn errors_count_as_slow() {
         // Without an answer, the client may have taken the time.
         let expect = if status == Status::Failed { 5000.0 } else { 15_000.0 };
         check(&[(status, 15 * S, None)], Some(expect));
+    }
+}
+
+/// Part of the requests that a hanging endpoint takes of a pool whose clients leave after 200 ms, over ten minutes.
+fn lost(algorithm: &Algorithm, count: usize, per_second: u32) -> f64 {
+    let mut pool = Pool::new(algorithm.clone(), equal(count));
+    let (mut lost, requests) = (0, 600 * per_second);
+    for number in 0..requests {
+        pool.now = pool.now.after(S / per_second);
+        let now = pool.now;
+        let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+        let hangs = pick.endpoint.id.as_str() == "e0";
+        lost += u32::from(hangs);
+        let (status, after) =
+            if hangs { (Status::Cancelled, 200 * MS) } else { (Status::Answered(200), 20 * MS) };
+        pick.guard.set_outcome(Outcome::new(status, now.after(after), after));
+        drop(pick);
+        pool.tick(Duration::ZERO);
+    }
+    f64::from(lost) / f64::from(requests)
+}
+
+#[test]
+fn one_that_hangs_from_the_first_is_left_too() {
+    for algorithm in
+        [Algorithm::Prequal(Prequal::default()), Algorithm::LeastResponseTime(LeastResponseTime::default())]
+    {
+        for (count, per_second) in [(10, 5), (4, 5)] {
+            let lost = lost(&algorithm, count, per_second);
+            assert!(lost < 0.03, "{algorithm:?} among {count}: {lost}");
+        }
     }
 }
 

@@ -220,7 +220,7 @@ fn an_endpoint_that_is_full_is_passed_over() {
         indices.sort_unstable();
         assert_eq!(indices, [0, 0, 1, 1, 2, 2, 3, 3], "{algorithm:?}");
         assert!(pool.balancer.pick(&query(9), &mut pool.rng).is_none());
-        assert!(pool.balancer.is_full(&[0, 1, 2]) && !pool.balancer.is_full(&[0, 1, 2, 3]));
+        assert!(pool.balancer.has_untried(&[0, 1, 2]) && !pool.balancer.has_untried(&[0, 1, 2, 3]));
         let explained = pool.balancer.explain(&query(9), &mut pool.rng);
         assert!(
             explained.candidates.iter().all(|of| of.fate == evenkeel_balance::Fate::Full),

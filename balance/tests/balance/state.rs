@@ -2,7 +2,7 @@
 
 use evenkeel_balance::{Algorithm, Ejection, LeastResponseTime, Outcome, PoolSpec, Query};
 
-use crate::common::{MS, Pool, S, answered, equal};
+use crate::common::{MS, Pool, S, algorithms, answered, backend, endpoint, equal};
 
 #[test]
 fn an_error_counts_as_its_penalty_or_as_long_as_it_asks_for() {
@@ -51,4 +51,45 @@ fn requests_in_flight_are_those_of_all_workers_and_endpoints_that_are_gone_among
     assert_eq!(pool.state.in_flight(), 4);
     drop(guards);
     assert_eq!(pool.state.in_flight(), 0);
+}
+
+#[test]
+fn one_that_leaves_and_comes_back_with_requests_in_flight_is_the_same() {
+    let both =
+        || PoolSpec { ejection: Some(Ejection::default()), ..PoolSpec::new(Algorithm::RoundRobin, equal(3)) };
+    let without = || {
+        let mut spec = both();
+        spec.backends[0].endpoints.remove(0);
+        spec
+    };
+    let mut pool = Pool::of(both());
+    pool.answers("e0", &[503; 5]);
+    let guards = [pool.begins("e0"), pool.begins("e0")];
+    pool.tick(MS);
+    let ejection = pool.ejection("e0");
+    assert!(ejection.is_some());
+    for time in 1..3 {
+        pool.set(without());
+        pool.tick(MS);
+        pool.set(both());
+        assert_eq!((pool.in_flight("e0"), pool.ejection("e0")), (2, ejection), "time {time}");
+        assert_eq!(pool.state.in_flight(), 2);
+    }
+    pool.set(without());
+    drop(guards);
+    pool.tick(MS);
+    pool.set(both());
+    assert_eq!((pool.in_flight("e0"), pool.ejection("e0")), (0, None), "nothing bound it to what it was");
+}
+
+#[test]
+fn a_request_does_not_come_again_to_the_same_endpoint_as_anothers() {
+    let backends = || vec![backend("b", 1, vec![endpoint("a", 1)]), backend("c", 1, vec![endpoint("a", 1)])];
+    for algorithm in algorithms() {
+        let mut pool = Pool::new(algorithm.clone(), backends());
+        assert!(pool.pick([10, 0, 0, 1].into(), &[0]).is_none(), "{algorithm:?}");
+        assert!(!pool.balancer.has_untried(&[1]), "{algorithm:?}");
+        let session = Query { affinity: Some("a"), tried: &[1], ..Query::at(pool.now, 0) };
+        assert!(pool.balancer.pick(&session, &mut pool.rng).is_none(), "{algorithm:?}");
+    }
 }

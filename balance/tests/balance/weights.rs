@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use evenkeel_balance::{Algorithm, Outcome, WeightedByLoad, orca::LoadReport};
+use evenkeel_balance::{
+    Adaptive, AdaptiveSignal, Algorithm, Outcome, PoolSpec, WeightedByLoad, orca::LoadReport,
+};
 
 use crate::common::{MS, Pool, S, answered, equal, near};
 
@@ -92,6 +94,43 @@ fn what_an_endpoint_does_not_report_is_what_was_seen_here() {
     let says = |answers| Happens { requests_per_second: Some(10.0), ..seen(answers) };
     check([seen(&half), seen(&good), none], [2.0 / 3.0, 4.0 / 3.0, 1.0]);
     check([seen(&good), says(&[]), none], [1.0; 3]);
-    // Errors seen here are none of the requests that are reported.
+    // Errors seen here are none of the requests that are reported, and those reported none of the requests seen here.
     check([says(&half), says(&[]), none], [1.0; 3]);
+    let errors = |answers| Happens { errors_per_second: Some(5.0), ..seen(answers) };
+    check([errors(&good), seen(&good), none], [1.0; 3]);
+}
+
+#[test]
+fn reports_are_followed_whatever_the_algorithm() {
+    let mut pool = Pool::new(Algorithm::LeastRequest { choices: 2 }, equal(3));
+    for _ in 0..12 {
+        reporting(&mut pool, 30);
+        pool.now = pool.now.after(S);
+        pool.tuner.observe(pool.now);
+    }
+    pool.set(PoolSpec::new(Algorithm::WeightedByLoad(WeightedByLoad::default()), equal(3)));
+    assert!((pool.effective_weight("e0") - 1.5).abs() < 1e-9, "{}", pool.effective_weight("e0"));
+}
+
+#[test]
+fn what_came_while_nobody_looked_is_of_no_interval() {
+    let mut pool = Pool::new(Algorithm::RoundRobin, equal(2));
+    pool.answers("e0", &[500; 100]);
+    pool.answers("e1", &[200; 100]);
+    pool.now = pool.now.after(3600 * S);
+    let signals = vec![AdaptiveSignal::ErrorRate, AdaptiveSignal::ResponseTime];
+    let adaptive =
+        Algorithm::Adaptive(Adaptive { signals, smoothing: 1.0, hysteresis: 0.0, ..Adaptive::default() });
+    let update = 30 * S;
+    let by_load = WeightedByLoad { update, blackout: Duration::ZERO, ..WeightedByLoad::default() };
+    for (algorithm, interval) in [(adaptive, 5 * S), (Algorithm::WeightedByLoad(by_load), update)] {
+        pool.set(PoolSpec::new(algorithm.clone(), equal(2)));
+        for id in ["e0", "e1"] {
+            pool.reports(id, &LoadReport { cpu_utilization: Some(0.5), ..LoadReport::default() });
+        }
+        for _ in 0..3 {
+            pool.tick(interval);
+            assert!(near(pool.weights(["e0", "e1"]), [1.0; 2]), "{algorithm:?}");
+        }
+    }
 }

@@ -173,7 +173,7 @@ impl Search<'_> {
         {
             return Ok(found);
         }
-        if !self.pool().choice(self.wish.algorithm).balancer.is_full(&self.tried) {
+        if !self.pool().choice(self.wish.algorithm).balancer.has_untried(&self.tried) {
             return Err(RequestError::NoEndpoint);
         }
         let Some(rules) = bounds.queue else { return Err(RequestError::EndpointsFull) };

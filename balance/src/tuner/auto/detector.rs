@@ -72,6 +72,11 @@ impl Record {
         Self { seen, stretch, seconds: 0.0, last: None, before: None, renewed: false }
     }
 
+    /// From here on what comes is looked at.
+    pub(super) const fn begin(&mut self, seen: Seen) {
+        self.seen = seen;
+    }
+
     /// Takes what came since the last look.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 answers")]
     fn look(&mut self, seen: Seen, seconds: f64) {
