@@ -292,7 +292,7 @@ pub struct Auto {
     pub allowed: Vec<Algorithm>,
     /// How long a choice stands at least.
     pub dwell: Duration,
-    /// How much better another must score, as a part of the present one's.
+    /// How much better another must score, as a part of the present one's: at most 0.9.
     pub hysteresis: f64,
     /// Time between two looks at the evidence.
     pub interval: Duration,

@@ -1,18 +1,16 @@
 //! What would become of a request: which endpoint it would get, with which scores, and why each of the others was passed over.
-//! Nothing is sent and nothing is counted; where chance or a turn decides, it is what the next such request may get.
+//! Nothing is sent and nothing is counted, though Prequal is brought the reports that such a request would bring it. Where chance or a
+//! turn decides, it is what the next such request may get.
 
 use std::{net::IpAddr, sync::Arc};
 
-use evenkeel_balance::{
-    self as balance, Absence, Algorithm, Balancer, EndpointId, Fallback, Fate, Key, Query,
-};
+use evenkeel_balance::{self as balance, Absence, Algorithm, Balancer, Fallback, Fate};
 use http::{Method, Request, request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock,
     proxy::Proxy,
-    request::{Wish, error::RequestError, headers::Host},
+    request::{Wish, error::RequestError, headers::Host, sampling},
     respond,
     snapshot::{Bounds, Pool},
 };
@@ -54,7 +52,7 @@ pub struct Explanation {
     /// Identity of the endpoint that has the request's session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// Identity of the endpoint that would get it; absent if none would.
+    /// Identity of the endpoint that would get it at once; absent if none would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<String>,
     /// What becomes of it where no endpoint is picked, in words.
@@ -242,15 +240,11 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
     let host = Host::of(&head.uri, head.version, &head.headers)?;
     let wish = Wish::of(pool, &mut head, &host, question.client)?;
     let balancer = &pool.choice(wish.algorithm).balancer;
-    let query = Query {
-        client: Some(question.client),
-        key: wish.key.as_deref().map(Key::Bytes),
-        affinity: wish.session.endpoint().map(EndpointId::as_str),
-        max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
-        ..Query::at(clock::now(), 0)
-    };
-    let explained = balancer.explain(&query, &mut rand::rng());
-    let otherwise = explained.picked.is_none().then(|| otherwise(pool, balancer));
+    sampling::bring_reports(pool, 0);
+    let explained = balancer.explain(&wish.query(pool, question.client, &[], 0), &mut rand::rng());
+    // Nobody goes before those that wait.
+    let picked = explained.picked.filter(|_| pool.queue.waiting() == 0);
+    let otherwise = picked.is_none().then(|| otherwise(pool, balancer));
     let key = wish.key.as_ref().filter(|_| matches!(explained.algorithm, Algorithm::ConsistentHash(_)));
     Ok(Explanation {
         pool: name,
@@ -258,7 +252,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         algorithm: explained.algorithm.name().to_owned(),
         key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
         session: wish.session.endpoint().map(|id| id.as_str().to_owned()),
-        picked: explained.picked.and_then(|index| id(balancer, index)),
+        picked: picked.and_then(|index| id(balancer, index)),
         otherwise,
         fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
         panicking: explained.panicking,

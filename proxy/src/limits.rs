@@ -91,6 +91,8 @@ pub(crate) const HEALTH_HISTORY: usize = 16;
 
 /// Time between two looks at what was learned of the endpoints.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// The same of pools of which nothing changes with time.
+pub(crate) const OBSERVATION: Duration = Duration::from_secs(1);
 /// Time after which what follows load or evidence is made anew, where it is an algorithm that only some requests name.
 pub(crate) const OVERRIDES: Duration = Duration::from_secs(1);
 /// Between two looks, where something was learned that should not wait, such as that an endpoint has failed as often as is allowed.

@@ -19,6 +19,7 @@ pub(crate) mod sampling;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use evenkeel_api::object::AlgorithmType;
+use evenkeel_balance::{EndpointId, Key, Query};
 use http::{Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
 
@@ -32,6 +33,7 @@ use self::{
     key::KeyBytes,
 };
 use crate::{
+    clock,
     connection::Connection,
     limits, respond,
     snapshot::{Pool, Snapshot},
@@ -151,6 +153,24 @@ impl Wish {
             session: pool.affinity.as_ref().map_or(Session::New, |it| it.session(&head.headers)),
             algorithm,
         })
+    }
+
+    /// What it asks of a pool's balancer.
+    pub(crate) fn query<'a>(
+        &'a self,
+        pool: &Pool,
+        client: IpAddr,
+        tried: &'a [usize],
+        thread: usize,
+    ) -> Query<'a> {
+        Query {
+            client: Some(client),
+            key: self.key.as_deref().map(Key::Bytes),
+            affinity: self.session.endpoint().map(EndpointId::as_str),
+            tried,
+            max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
+            ..Query::at(clock::now(), thread)
+        }
     }
 }
 

@@ -13,8 +13,10 @@ use evenkeel_api::{
     object::{self, AlgorithmType, HashKey},
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
+use http::StatusCode;
 
 use crate::{
+    clock,
     health::EndpointHealth,
     metrics::{EndpointMetrics, PoolMetrics},
     request::{
@@ -87,6 +89,14 @@ impl Pool {
         let named = || self.document.allow_algorithm_override.as_ref()?.consistent_hash.as_ref();
         let hash = own.or_else(|| named().filter(|_| algorithm == Some(AlgorithmType::ConsistentHash)));
         hash.map(|hash| hash.keys.as_slice())
+    }
+
+    /// A response of an endpoint broke off: what counted as a success by its head was none. O(n), of what is rare.
+    pub(crate) fn broke(&self, address: SocketAddr, status: StatusCode) {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.address == address);
+        if let Some(endpoint) = endpoint.filter(|_| !status.is_server_error()) {
+            endpoint.metrics.recent.broke(clock::now());
+        }
     }
 }
 

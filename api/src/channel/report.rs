@@ -188,7 +188,8 @@ pub struct EndpointReport {
     pub in_flight: u64,
     /// Requests sent, retries included.
     pub requests: u64,
-    /// Requests that failed at the endpoint: no connection, no response, or a status of 500 and above.
+    /// Requests that failed at the endpoint: no connection, no response or one that broke off, or a status of 500
+    /// and above.
     pub failures: u64,
 }
 
@@ -235,7 +236,8 @@ pub struct RecentReport {
     pub seconds: u64,
     /// Requests that were answered, or failed.
     pub requests: u64,
-    /// Those that failed: no connection, no response, or a status of 500 and above.
+    /// Those that failed: no connection, no response or one that broke off, or a status of 500
+    /// and above.
     pub failures: u64,
     /// Part of the requests that did not fail, from 0 to 1.
     pub success_rate: f64,

@@ -374,7 +374,7 @@ pub struct Auto {
     pub dwell: Duration,
 
     /// How much better than the present one another must be, in per cent.
-    #[schemars(range(min = 0, max = 100))]
+    #[schemars(range(min = 0, max = 90))]
     pub hysteresis_percent: u8,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 424 bytes with its counts of owners. Shared by all threads without a lock; every access
+/// What is learned of one endpoint, in 432 bytes with its counts of owners. Shared by all threads without a lock; every access
 /// is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
@@ -106,10 +106,9 @@ impl EndpointState {
         self.response_time.read(now, decay_nanos)
     }
 
-    /// What an error counts as at least, as long as the last request but cancelled ones was one, and is not forgotten.
+    /// What an error counts as at least, as long as the last request but cancelled ones was one (a 429 too), and is not forgotten.
     pub(crate) fn failing_nanos(&self, now: Time) -> Option<f64> {
-        let failing = self.counters.server_errors() > 0;
-        let known = failing.then(|| self.estimate.at(1, now)).flatten();
+        let known = self.counters.is_failing().then(|| self.estimate.at(1, now)).flatten();
         known.map(|known| known.max(self.shared.rules.error_penalty.load()))
     }
 
@@ -258,4 +257,4 @@ impl EndpointState {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<EndpointState>() <= 424 - 16, "with the two counts of its Arc");
+const _: () = assert!(size_of::<EndpointState>() <= 432 - 16, "with the two counts of its Arc");

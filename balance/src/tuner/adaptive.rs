@@ -149,7 +149,7 @@ impl EndpointRecord {
         self.adaptive.seen = seen;
         // What is older than a few steps says nothing of now.
         let max_age = parameters.interval.saturating_mul(3);
-        let (cpu, memory) = self.usage(parameters.usage, now, max_age);
+        let (cpu, memory) = self.usage(parameters.usage, weight, now, max_age);
         let in_flight = self.state.in_flight();
         for signal in &parameters.signals {
             let value = match signal {
@@ -169,8 +169,15 @@ impl EndpointRecord {
         }
     }
 
-    /// CPU and memory, as far as they are not older than `max_age`.
-    fn usage(&self, source: UsageSource, now: Time, max_age: Duration) -> (Option<f64>, Option<f64>) {
+    /// CPU and memory, as far as they are not older than `max_age`. What is reported is a part of what the endpoint has, whatever its
+    /// weight; what is fed is an amount, which goes with the requests that it gets, as those in flight do. Memory does not.
+    fn usage(
+        &self,
+        source: UsageSource,
+        weight: f64,
+        now: Time,
+        max_age: Duration,
+    ) -> (Option<f64>, Option<f64>) {
         match source {
             UsageSource::Reports => {
                 let reported = self.state.reported(now, max_age);
@@ -178,21 +185,24 @@ impl EndpointRecord {
             }
             UsageSource::Fed => {
                 let fed = self.adaptive.fed.filter(|fed| now.since(fed.at) <= max_age);
-                (fed.and_then(|fed| fed.cpu), fed.and_then(|fed| fed.memory))
+                (fed.and_then(|fed| fed.cpu).map(|cpu| cpu / weight), fed.and_then(|fed| fed.memory))
             }
         }
     }
 }
 
 impl Record {
-    /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any.
+    /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any. One that
+    /// fails more than the others is idle because of that: it must not gain by it.
     fn excess(&self, means: &[(AdaptiveSignal, f64)]) -> Option<f64> {
         let excess = |(signal, mean): &(AdaptiveSignal, f64)| {
             let value = self.smoothed[slot(*signal)]?;
             let floor = floor(*signal).max(mean * 0.1);
             Some(((floor + value) / (floor + mean)).ln())
         };
-        mean(means.iter().filter_map(excess))
+        let errors = means.iter().find(|(signal, _)| *signal == AdaptiveSignal::ErrorRate);
+        let fails = errors.and_then(excess).is_some_and(|excess| excess > 0.0);
+        mean(means.iter().filter_map(excess).map(|excess| if fails { excess.max(0.0) } else { excess }))
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{Algorithm, Auto, Time};
 /// Looks with evidence before a prediction counts.
 const MIN_INTERVALS: u32 = 4;
 
+/// Beyond this no other would ever be better by so much.
+const MAX_HYSTERESIS: f64 = 0.9;
+
 /// What Auto stands for, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AutoReport {
@@ -103,7 +106,7 @@ impl Choice {
             return;
         }
         let Some((best, lowest)) = scores.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b)) else { return };
-        if score.is_none_or(|score| lowest < score * (1.0 - auto.hysteresis.clamp(0.0, 0.9))) {
+        if score.is_none_or(|score| lowest < score * (1.0 - auto.hysteresis.clamp(0.0, MAX_HYSTERESIS))) {
             self.reason = self.reason(lowest, score);
             self.active = Some(best);
             self.since = now;

@@ -178,7 +178,7 @@ fn the_oldest_and_the_slowest_go_in_turn() {
 #[test]
 fn the_latency_fed_by_an_endpoint_that_fails_is_what_an_error_counts_as() {
     let penalty = Prequal::default().error_penalty;
-    for (status, expect) in [(200, MS), (500, penalty), (404, MS), (429, MS)] {
+    for (status, expect) in [(200, MS), (500, penalty), (404, MS), (429, penalty)] {
         let mut pool = fed(equal(2));
         pool.answers("e0", &[200, status]);
         feed(&mut pool, 0, 0, MS);

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use crate::common::{Pool, answered, equal};
 use evenkeel_balance::{Adaptive, AdaptiveSignal, Algorithm, Outcome, Usage, UsageSource, orca::LoadReport};
+
+use crate::common::{Pool, answered, backend, endpoint, equal};
 
 const STEP: Duration = Duration::from_secs(5);
 
 fn weight(pool: &Pool) -> f64 {
-    let report = pool.tuner.report();
-    let first = report.endpoints.iter().find(|each| each.id.as_str() == "e0");
-    first.expect("an endpoint of the pool").effective_weight
+    pool.effective_weight("e0")
 }
 
 /// Four endpoints, by CPU and memory alone.
@@ -59,4 +58,40 @@ fn it_goes_by_the_usage_that_it_is_brought_and_by_no_report_then() {
 fn it_goes_by_reports_where_nothing_else_is_named() {
     let idle = after_steps(&mut pool(UsageSource::Reports), Some(4.0));
     assert!(idle > 1.2, "half of what the others have: {idle}");
+}
+
+#[test]
+fn what_is_used_goes_with_the_weight() {
+    let signals = vec![AdaptiveSignal::Cpu];
+    let adaptive = Adaptive { signals, usage: UsageSource::Fed, ..Adaptive::default() };
+    let endpoints = vec![endpoint("e0", 3), endpoint("e1", 1)];
+    let mut pool = Pool::new(Algorithm::Adaptive(adaptive), vec![backend("b", 1, endpoints)]);
+    for _ in 0..30 {
+        for (id, cpu) in [("e0", 1.5), ("e1", 0.5)] {
+            pool.tuner.set_usage(&id.into(), Usage { at: pool.now, cpu: Some(cpu), memory: None });
+        }
+        pool.tick(STEP);
+    }
+    assert_eq!(pool.weights(["e0", "e1"]), [3.0, 1.0]);
+}
+
+#[test]
+fn one_that_fails_does_not_gain_by_being_idle() {
+    let adaptive = Adaptive { usage: UsageSource::Fed, ..Adaptive::default() };
+    let mut pool = Pool::new(Algorithm::Adaptive(adaptive), equal(4));
+    for _ in 0..30 {
+        for number in 0..40_u32 {
+            let now = pool.now;
+            let mut pick = pool.pick(number.to_be_bytes().into(), &[]).expect("an endpoint");
+            let status = if pick.endpoint.id.as_str() == "e0" { 503 } else { 200 };
+            pick.guard.set_outcome(answered(status, now, Duration::from_millis(1)));
+        }
+        for number in 0..4 {
+            let cpu = Some(if number == 0 { 0.0 } else { 1.0 });
+            let usage = Usage { at: pool.now, cpu, memory: Some(1.0) };
+            pool.tuner.set_usage(&format!("e{number}").as_str().into(), usage);
+        }
+        pool.tick(STEP);
+    }
+    assert!(weight(&pool) < 0.7, "{}", weight(&pool));
 }

@@ -180,7 +180,7 @@ fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
         ),
         (
             "evenkeel_endpoint_failures_total",
-            "Requests without a response, or with a status of 500 and above.",
+            "Requests without a response, with one that broke off, or with a status of 500 and above.",
             MetricType::COUNTER,
             |endpoint| Some(float(endpoint.failures)),
         ),

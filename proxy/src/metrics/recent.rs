@@ -59,6 +59,11 @@ impl Recent {
         }
     }
 
+    /// A response broke off that had counted as none that failed.
+    pub(crate) fn broke(&self, now: Time) {
+        self.part(now).failures.fetch_add(1, Relaxed);
+    }
+
     /// It has given none.
     pub(crate) fn failed(&self, now: Time) {
         let part = self.part(now);
@@ -85,7 +90,8 @@ impl Recent {
         let quantiles = [0.5, 0.95, 0.99].map(|part| quantile_micros(&counts, answers, part) / 1e3);
         (answers + unanswered > 0).then_some(Summary {
             requests: answers + unanswered,
-            failures,
+            // What broke off may have begun in a part that counts no more.
+            failures: failures.min(answers + unanswered),
             quantiles_ms: (answers > 0).then_some(quantiles),
         })
     }

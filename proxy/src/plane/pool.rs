@@ -52,6 +52,7 @@ pub(super) struct PoolEntry {
     /// What requests were last given, and when.
     last: Option<Arc<Pool>>,
     built: Time,
+    observed: Time,
     /// No version has been taken yet.
     new: bool,
 }
@@ -88,6 +89,7 @@ impl PoolEntry {
             budget: None,
             last: None,
             built: Time::ZERO,
+            observed: Time::ZERO,
             new: true,
         }
     }
@@ -156,9 +158,8 @@ impl PoolEntry {
 
     /// Looks at what was learned, and builds the pool anew if that makes a difference. O(n) where anything can.
     pub(super) fn tick(&mut self, instance: u32) -> Option<Arc<Pool>> {
-        self.state.settle();
         if !self.is_tuned() {
-            return None;
+            return self.observe();
         }
         self.feed();
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
@@ -175,6 +176,17 @@ impl PoolEntry {
                 None
             }
         }
+    }
+
+    /// Nothing changes with time; but another algorithm would find here what it goes by.
+    fn observe(&mut self) -> Option<Arc<Pool>> {
+        self.state.settle();
+        let now = clock::now();
+        if now.since(self.observed) >= limits::OBSERVATION {
+            self.observed = now;
+            self.tuner.observe(now);
+        }
+        None
     }
 
     /// Brings the tuner what endpoints' pages show.

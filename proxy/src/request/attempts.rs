@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_balance::{EndpointId, Guard, Key, Outcome, Pick, Query, Status};
+use evenkeel_balance::{Guard, Outcome, Pick, Status};
 use http::StatusCode;
 use http_body::Body as _;
 use smallvec::SmallVec;
@@ -198,14 +198,8 @@ impl Search<'_> {
     /// An endpoint that has a place now.
     fn look(&self) -> Option<Found> {
         let (pool, wish) = (self.pool(), self.wish);
-        let query = Query {
-            client: Some(self.connection.peer.ip()),
-            key: wish.key.as_deref().map(Key::Bytes),
-            affinity: wish.session.endpoint().map(EndpointId::as_str),
-            tried: &self.tried,
-            max_in_flight: pool.bounds.map(|bounds| bounds.max_in_flight),
-            ..Query::at(clock::now(), self.connection.worker.index)
-        };
+        let connection = self.connection;
+        let query = wish.query(pool, connection.peer.ip(), &self.tried, connection.worker.index);
         let choice = pool.choice(wish.algorithm);
         let pick = choice.balancer.pick(&query, &mut rand::rng())?;
         let queue = pool.bounds.map(|_| &pool.queue);

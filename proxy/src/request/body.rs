@@ -305,7 +305,10 @@ impl Drop for Forwarded {
                     exchange.connections.check_in(exchange.address, sender);
                 }
             }
-            End::Broken => exchange.ended(Status::Failed),
+            End::Broken => {
+                exchange.ended(Status::Failed);
+                self.ending.account.pool().broke(exchange.address, exchange.status);
+            }
             End::Open if exchange.status.is_server_error() => exchange.ended(answered),
             End::Open => {}
         }

@@ -121,25 +121,33 @@ impl LastSample {
 /// A request has come: brings Prequal the samples that it wants, or sends for them.
 pub(crate) fn ask(worker: &Arc<Worker>, pool: &Arc<Pool>) {
     let Some(sampling) = &pool.sampling else { return };
-    let balancer = &pool.choice.balancer;
-    let wanted: SmallVec<[usize; 8]> = balancer.to_probe(&mut rand::rng()).collect();
-    for index in wanted {
-        match sampling {
-            Sampling::Reports(max_age) => {
-                let now = clock::now();
-                if let Some(sample) = reported(&pool.choice, index, *max_age, now) {
-                    balancer.answer(worker.index, index, sample, now);
-                }
+    if let Sampling::Reports(_) = sampling {
+        return bring_reports(pool, worker.index);
+    }
+    for index in wanted(pool) {
+        match Arc::clone(&worker.probes).try_acquire_owned() {
+            Ok(room) => {
+                let (worker, pool) = (Arc::clone(worker), Arc::clone(pool));
+                tokio::spawn(contain(async move { probe(&worker, &pool, index, room).await }));
             }
-            Sampling::Probes(_) => match Arc::clone(&worker.probes).try_acquire_owned() {
-                Ok(room) => {
-                    let (worker, pool) = (Arc::clone(worker), Arc::clone(pool));
-                    tokio::spawn(contain(async move { probe(&worker, &pool, index, room).await }));
-                }
-                Err(_full) => pool.metrics.probes.add(Probed::Skipped as usize),
-            },
+            Err(_full) => pool.metrics.probes.add(Probed::Skipped as usize),
         }
     }
+}
+
+/// Brings Prequal the samples that a request on this thread, by number, would bring it; none where they are no reports.
+pub(crate) fn bring_reports(pool: &Pool, thread: usize) {
+    let Some(Sampling::Reports(max_age)) = pool.sampling else { return };
+    let now = clock::now();
+    for index in wanted(pool) {
+        if let Some(sample) = reported(&pool.choice, index, max_age, now) {
+            pool.choice.balancer.answer(thread, index, sample, now);
+        }
+    }
+}
+
+fn wanted(pool: &Pool) -> SmallVec<[usize; 8]> {
+    pool.choice.balancer.to_probe(&mut rand::rng()).collect()
 }
 
 /// What an endpoint has reported lately, or else what this proxy sees of it, as with `InBand`. It has as many in flight at least as

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use evenkeel_api::channel::PoolDocument;
-use evenkeel_proxy::Proxy;
+use evenkeel_proxy::{
+    Proxy,
+    explain::{Candidate, Question, explain},
+};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -135,8 +138,16 @@ async fn reports_in_responses_find_the_idle_endpoint() {
     let (idle, busy, slow) = (telling(1, 1).await, telling(1, 90).await, telling(1, 50).await);
     let addresses = [idle.address, busy.address, slow.address];
     let of = || prequal(json!({"signals": "LoadReports", "maxAge": "1m"}));
-    let (_proxy, address) = serving_as(&addresses, of()).await;
+    let (proxy, address) = serving_as(&addresses, of()).await;
     until_preferred(address, &idle, &[&idle, &busy, &slow]).await;
+    let question = Question::parse("pool=shop/checkout").unwrap();
+    let told = explain(&proxy, &question).unwrap();
+    assert_eq!(told.fallbacks, Vec::<String>::new());
+    let latency =
+        |of: &Candidate| of.score.as_ref().filter(|score| score.kind == "Cold").map(|score| score.value);
+    let picked = told.candidates.iter().find(|of| of.fate == "Picked").and_then(latency).unwrap();
+    let others = told.candidates.iter().filter(|of| of.fate == "ScoredWorse").filter_map(latency);
+    assert!(others.into_iter().all(|other| other > picked), "{told:?}");
     let header = "endpoint-load-metrics";
     assert!(client::ask(address, GET).await.field(header).is_empty());
     let (_proxy, address) = serving_as(&addresses, |pool| {

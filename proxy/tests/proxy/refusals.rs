@@ -155,6 +155,9 @@ async fn a_response_that_breaks_off_ends_the_connection() {
     let labels = "pool_namespace=\"shop\",pool=\"checkout\",reason=\"endpoint_closed\"";
     until_metric(&proxy, &format!("evenkeel_responses_broken_total{{{labels}}} 1")).await;
     until("the failure", || report(&proxy, "a").endpoints.values().next().unwrap().failures == 1).await;
+    let lately = || report(&proxy, "a").endpoints.into_values().next().unwrap().recent.unwrap();
+    until("the same of what it did lately", || lately().failures == 1).await;
+    assert_eq!((lately().requests, lately().success_rate), (1, 0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ pub struct Adaptive {
 
     /// CPU and Memory are read from the Prometheus page of each endpoint, over HTTP: by each proxy once in each `interval`, apart from
     /// requests, up to 1 MiB. A page that is larger, late or not in order counts as none; what no page has shown for three intervals is
-    /// forgotten. Reports count for neither signal then, for a utilization does not compare with cores or bytes.
+    /// forgotten. Reports count for neither signal then, for a utilization does not compare with cores or bytes. CPU counts
+    /// beside the weight, as requests in flight do; memory as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusPage>,
 }
