@@ -54,7 +54,11 @@ struct Happens<'a> {
 }
 
 fn check(given: [Happens<'_>; 3], expect: [f64; 3]) {
-    let parameters = WeightedByLoad { blackout: Duration::ZERO, ..WeightedByLoad::default() };
+    check_by(&WeightedByLoad::default(), given, expect);
+}
+
+fn check_by(parameters: &WeightedByLoad, given: [Happens<'_>; 3], expect: [f64; 3]) {
+    let parameters = WeightedByLoad { blackout: Duration::ZERO, ..parameters.clone() };
     let mut pool = Pool::new(Algorithm::WeightedByLoad(parameters), equal(3));
     pool.tick(Duration::ZERO);
     for (id, happens) in ["e0", "e1", "e2"].into_iter().zip(given) {
@@ -83,6 +87,8 @@ fn a_weight_is_requests_per_utilization_beside_the_mean() {
     check([says(0.4), none, none], [1.0; 3]);
     check([says(0.4), says(0.0), none], [1.0; 3]);
     check([errors(50.0), errors(0.0), none], [2.0 / 3.0, 4.0 / 3.0, 1.0]);
+    let twice = WeightedByLoad { error_penalty: 2.0, ..WeightedByLoad::default() };
+    check_by(&twice, [errors(50.0), errors(0.0), none], [0.5, 1.5, 1.0]);
 }
 
 #[test]
