@@ -21,7 +21,7 @@ pub enum Algorithm {
     },
     /// Of `choices` endpoints in turn, or of all, the one with the lowest (in flight + 1) / weight; of equals the next in turn.
     LeastRequest {
-        /// How many are compared, from 2.
+        /// How many are compared, from 2; all, if there are no more.
         choices: u8,
     },
     /// Of some drawn by weight the one with the lowest latency * (in flight + 1) / weight.
@@ -70,7 +70,7 @@ impl Algorithm {
 /// Peak EWMA (Finagle, Linkerd): an average of latencies that rises at once and falls slowly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeastResponseTime {
-    /// How many endpoints are drawn, from 2.
+    /// How many endpoints are drawn, from 2 to 10; of up to three, all are compared in turn.
     pub choices: u8,
     /// Time after which a latency counts 1/e.
     pub decay: Duration,
@@ -153,7 +153,7 @@ pub struct Prequal {
     pub max_age: Duration,
     /// Quantile of requests in flight above which an endpoint is hot, 0 to 1.
     pub hot_quantile: f64,
-    /// The paper's m: most answers kept, from 2 to 16. Without it 16, or for fewer than 54 endpoints 0.3 of them, at least 2.
+    /// The paper's m: most answers kept, from 2 to 16. Without it 0.3 of the endpoints, from 2 to 16.
     pub answers: Option<u8>,
     /// The paper's delta, from 0: how much faster answers come in than they are used up and dropped.
     pub surplus: f64,

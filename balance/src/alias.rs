@@ -15,7 +15,7 @@ pub(crate) type Drawn = SmallVec<[usize; MAX_DRAWS]>;
 /// A table of as many columns as entries; each column is shared by at most two of them.
 #[derive(Debug)]
 pub(crate) struct Alias {
-    /// How much of column i belongs to entry i, in parts of 2^32, and to whom the rest belongs.
+    /// How much of column i belongs to entry i, in parts of 2^32, and to whom the rest belongs; `u32::MAX` is all of it.
     columns: Vec<(u32, u32)>,
     equal: bool,
 }

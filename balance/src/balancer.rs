@@ -16,7 +16,8 @@ use crate::{
 /// How often a pick is tried where other threads come first.
 const ROUNDS: u32 = 8;
 
-/// A pool, ready to be picked from. Holds only what may be picked: no health is asked on the way.
+/// A pool, ready to be picked from. Health was asked when it was made: picks see only endpoints in rotation, and those that keep their
+/// sessions.
 #[derive(Debug)]
 pub struct Balancer {
     pub(crate) algorithm: Algorithm,
@@ -178,15 +179,21 @@ impl Balancer {
         self.endpoints.iter()
     }
 
+    /// An endpoint, by [`Pick::index`].
+    #[must_use]
+    pub fn endpoint(&self, index: usize) -> Option<&Endpoint> {
+        self.endpoints.get(index)
+    }
+
     /// What is learned of an endpoint, by [`Pick::index`].
     #[must_use]
     pub fn state_of(&self, index: usize) -> Option<&EndpointState> {
         self.slots.get(index).map(|slot| &*slot.state)
     }
 
-    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, takes no
-    /// lock that another worker takes, and needs constant time but for weighted turns (O(log n)), rendezvous hashing and
-    /// bounded load (O(n)).
+    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, and takes no
+    /// lock that another thread takes. While no endpoint is full, tried or on trial it is O(1) in the endpoints, but O(log n) for weighted
+    /// turns and O(n) for rendezvous hashing and bounded load; otherwise O(n) at worst. O(backends) besides.
     pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
         // More than one round only if another thread takes the one request of a probation, or the last place, first.
         for round in 1..=ROUNDS {
@@ -243,7 +250,7 @@ impl Balancer {
     }
 
     /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its signals
-    /// are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there. Hardly ever more than 8.
+    /// are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there. At most 8.
     pub fn to_probe(&self, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
         let set = self.set_by_chance(rng).map(|index| &self.sets[index]);
         let first = set.map_or(0, |set| set.first);
@@ -289,8 +296,8 @@ impl Balancer {
         let again = !query.tried.is_empty();
         let take = O::LIVE && !again;
         let by_chance = again.then(|| u64::from(rng.random::<u32>()));
-        let worker = self.turns.of(query.worker);
-        let (start, own_turn) = self.set(query, worker, take, rng)?;
+        let turns = self.turns.of(query.worker);
+        let (start, own_turn) = self.set(query, turns, take, rng)?;
         // A set all of whose endpoints have been tried gives its turn to the next.
         (0..self.sets.len()).find_map(|step| {
             let set = &self.sets[wrapped(start + step, self.sets.len())];
@@ -298,7 +305,7 @@ impl Balancer {
             let turn = || match (by_chance, own_turn) {
                 (Some(turn), _) => turn,
                 (None, Some(turn)) if step == 0 => turn,
-                (None, _) => worker.endpoint(take),
+                (None, _) => turns.endpoint(take),
             };
             observer.begin(set.first);
             let local = set.candidates.select(&self.scene(set, query), turn, rng, observer)?;
@@ -357,14 +364,14 @@ impl Balancer {
     fn set(
         &self,
         query: &Query<'_>,
-        worker: &Turn,
+        turns: &Turn,
         take: bool,
         rng: &mut impl Rng,
     ) -> Option<(usize, Option<u64>)> {
         match self.sets.as_slice() {
             [] => None,
             [_] => Some((0, None)),
-            [first, ..] => self.set_of_many(first, query, worker, take, rng),
+            [first, ..] => self.set_of_many(first, query, turns, take, rng),
         }
     }
 
@@ -374,7 +381,7 @@ impl Balancer {
         &self,
         first: &Set,
         query: &Query<'_>,
-        worker: &Turn,
+        turns: &Turn,
         take: bool,
         rng: &mut impl Rng,
     ) -> Option<(usize, Option<u64>)> {
@@ -385,7 +392,7 @@ impl Balancer {
         if !query.tried.is_empty() {
             return self.set_by_chance(rng).map(|index| (index, None));
         }
-        let (index, turn) = self.shares.at(worker.backend(take))?;
+        let (index, turn) = self.shares.at(turns.backend(take))?;
         Some((index, Some(turn)))
     }
 }

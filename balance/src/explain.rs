@@ -1,5 +1,7 @@
 //! A pick, told: who was looked at, with which score, why each was passed over, and who it is.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 
 use crate::{
@@ -73,7 +75,8 @@ pub enum Fate {
 struct Recorder {
     first: usize,
     sets: Vec<usize>,
-    scores: Vec<(usize, Score)>,
+    /// The last of each.
+    scores: HashMap<usize, Score>,
     fallbacks: Vec<Fallback>,
     session: Option<usize>,
 }
@@ -91,7 +94,7 @@ impl Observe for Recorder {
     }
 
     fn scored(&mut self, index: usize, score: Score) {
-        self.scores.push((self.first + index, score));
+        self.scores.insert(self.first + index, score);
     }
 
     fn fell_back(&mut self, why: Fallback) {
@@ -144,7 +147,6 @@ impl Balancer {
 
     fn candidate(&self, index: usize, fate: Fate, recorder: &Recorder, query: &Query<'_>) -> Candidate {
         let (endpoint, slot) = (&self.endpoints[index], &self.slots[index]);
-        let mut scores = recorder.scores.iter().rev();
         Candidate {
             index: Some(index),
             id: endpoint.id.clone(),
@@ -153,7 +155,7 @@ impl Balancer {
             effective_weight: slot.weight,
             in_flight: slot.state.in_flight(),
             response_time_nanos: slot.state.response_time_nanos(query.now),
-            score: scores.find(|(of, _)| *of == index).map(|(_, score)| *score),
+            score: recorder.scores.get(&index).copied(),
             fate,
         }
     }
@@ -167,8 +169,7 @@ impl Balancer {
         query: &Query<'_>,
     ) -> Fate {
         let slot = &self.slots[index];
-        let score = recorder.scores.iter().rev().find(|(of, _)| *of == index).map(|(_, score)| score);
-        match score {
+        match recorder.scores.get(&index) {
             _ if picked == Some(index) && recorder.session.is_some() => Fate::PickedForSession,
             _ if picked == Some(index) => Fate::Picked,
             _ if self.is_tried(query.tried, index) => Fate::Tried,

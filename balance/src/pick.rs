@@ -7,7 +7,7 @@ use crate::{Endpoint, EndpointState, Time, orca::LoadReport, state::Mark};
 /// What a pick may depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Now. Before an earlier moment: see [`Time`].
+    /// Now. It may lie before an earlier one: see [`Time`].
     pub now: Time,
     /// The thread that asks, from 0. Two threads may share a number, at some cost.
     pub worker: usize,
@@ -18,7 +18,7 @@ pub struct Query<'a> {
     /// Identity of the endpoint that served this session before. It is picked if it still may serve: as long as it is not
     /// unhealthy, ejected or tried, even if it drains or terminates.
     pub affinity: Option<&'a str>,
-    /// Endpoints that this request has been sent to before, by [`Pick::index`]: they are not picked again.
+    /// Endpoints that this request has been sent to before, by [`Pick::index`] of the same balancer: they are not picked again.
     pub tried: &'a [usize],
     /// Endpoints with so many requests in flight are passed over, even by sessions.
     pub max_in_flight: Option<u32>,
@@ -55,7 +55,7 @@ pub struct Pick<'a> {
     pub backend: &'a str,
     /// The endpoint's place in this balancer.
     pub index: usize,
-    /// The endpoint of the request's session may take no more requests now, and could otherwise: the session stays there.
+    /// The endpoint of the request's session was full, so that another one was picked: the session stays where it is.
     pub passed_over: bool,
     /// To be kept until the response has ended.
     pub guard: Guard,
@@ -68,7 +68,8 @@ pub struct Outcome {
     pub status: Status,
     /// When it ended.
     pub now: Time,
-    /// From the sending of the request to what counts as its answer. Of no account unless the endpoint answered, or the request was cancelled.
+    /// From the sending of the request to the head of the response, or as [`Status::Cancelled`] has it. Of no account with
+    /// [`Status::Failed`].
     pub latency: Duration,
     /// What the answer's `Retry-After` says.
     pub retry_after: Option<Duration>,
@@ -91,8 +92,8 @@ pub enum Status {
     Answered(u16),
     /// No connection, no answer, or a broken one.
     Failed,
-    /// The client went away first. If the endpoint had not begun to answer, the latency is how long it had not: what is known of
-    /// it can only become worse by that, so that one that hangs does not look the better the sooner clients give up.
+    /// The client went away first. If the endpoint had not begun to answer, the latency is how long it had been silent: that can raise
+    /// what is known of its response time, and never lower it, so that one that hangs does not look the better the sooner clients give up.
     Cancelled,
 }
 
@@ -103,7 +104,8 @@ pub(crate) enum Verdict {
     Good,
     /// 4xx: no error of the endpoint, but its latency says nothing of what an answer takes.
     Neutral,
-    /// 429: counts against response time only.
+    /// 429: no failure to what ejects, where it ends a row of errors; but slow to what goes by response time, a trial that failed, and a
+    /// failure to Auto's model.
     Overloaded,
     /// 5xx other than a gateway's.
     ServerError,

@@ -58,7 +58,7 @@ pub(crate) struct Plan {
     pub(crate) turns: &'static str,
     pub(crate) sets: Vec<EndpointSet>,
     pub(crate) others: Vec<Other>,
-    /// What ejections left, also where it makes no difference: in a panic it is told all the same.
+    /// What ejections left. Kept even where it changes nothing, since it is reported in a panic, too.
     standings: HashMap<EndpointId, Standing>,
 }
 
@@ -258,9 +258,9 @@ fn level(here: &Locality, endpoint: &Endpoint) -> usize {
     }
 }
 
-/// How a backend's traffic is divided among the levels, by Envoy's rule for priorities: each takes what it can of what the
-/// nearer ones left; what none can take is divided by what they can. All others are given as much more than their part as the level
-/// before them, and give nothing away.
+/// Divides a backend's traffic among the levels by Envoy's rule for priorities: each, the nearest first, takes as much of what is left as
+/// it can. If all together can take less than everything, the shares are in proportion to what each can. The last level has the
+/// overprovisioning factor of the one before it, and gives nothing away.
 fn shares(
     locality: Option<&Locality>,
     members: [usize; LEVELS],

@@ -20,8 +20,8 @@ pub struct PoolSpec {
     pub panic_threshold: u8,
     /// Endpoints nearby come first.
     pub locality: Option<Locality>,
-    /// Other algorithms that requests may be picked by ([`Tuner::balancer_with`](crate::Tuner::balancer_with)): what Adaptive and Auto
-    /// among them go by is followed too, from all requests. Of each of the two the first counts.
+    /// Other algorithms that single requests may name ([`Tuner::balancer_with`](crate::Tuner::balancer_with)). Adaptive's weights and Auto's
+    /// choice are kept up for them too, from all requests; of several of a kind the first counts.
     pub others: Vec<Algorithm>,
 }
 
@@ -48,7 +48,8 @@ impl PoolSpec {
 }
 
 /// Weight times max(`min`, (age / `window`) ^ (1 / `aggression`)), where the age is that of the endpoint's readiness or of its
-/// return from an ejection. If most endpoints of a backend are that new, all are treated alike.
+/// return from an ejection. If most endpoints of a backend became ready that lately, all are
+/// treated alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowStart {
     /// Age from which on an endpoint takes its full weight.
@@ -78,11 +79,11 @@ pub struct Ejection {
     pub failure_percentage: Option<FailurePercentage>,
     /// Time between two looks at rates.
     pub interval: Duration,
-    /// Time of the first ejection; the second takes twice as long, and so on. An interval without ejection takes one back.
+    /// The n-th ejection in a row takes n times this; each interval without one takes one off n.
     pub base_time: Duration,
-    /// Longest time.
+    /// Longest ejection, before the jitter.
     pub max_time: Duration,
-    /// Random part added to a time, at most this part of it.
+    /// Up to this part of a time is added to it by chance, even beyond `max_time`.
     pub jitter: f64,
     /// Most endpoints of a backend ejected at a time, in per cent of them; always at least one, and never the last.
     pub max_percent: u8,
@@ -107,7 +108,7 @@ impl Default for Ejection {
 /// An endpoint is ejected whose success rate is below the mean by so many standard deviations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SuccessRate {
-    /// Endpoints with enough requests below which nothing is said.
+    /// How many endpoints must have had `min_requests`, or the rule ejects none.
     pub min_endpoints: usize,
     /// Requests of an endpoint in an interval below which it is not looked at.
     pub min_requests: u64,
@@ -115,19 +116,19 @@ pub struct SuccessRate {
     pub deviations: f64,
 }
 
-/// An endpoint is ejected of whose requests this part or more failed.
+/// An endpoint is ejected if at least `percent` of its requests failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailurePercentage {
     /// Per cent of its requests.
     pub percent: u8,
-    /// Endpoints with enough requests below which nothing is said.
+    /// How many endpoints must have had `min_requests`, or the rule ejects none.
     pub min_endpoints: usize,
     /// Requests of an endpoint in an interval below which it is not looked at.
     pub min_requests: u64,
 }
 
-/// Where this proxy is, as far as it is known and to be gone by. Endpoints in its zone come first, then those in its region, then all
-/// others. What a level's endpoints cannot take goes on to the next: part of them is unhealthy, or they are busier than `spill_at`.
+/// Where this proxy is; a level that is `None` is left out. Requests go to the endpoints in its zone, then to those in its region, then to
+/// all others: each level gives away what it cannot take, since endpoints of it are unhealthy, or are busier than `spill_at`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Locality {
     /// Its zone.

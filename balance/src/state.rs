@@ -95,7 +95,7 @@ pub(crate) struct Turn {
 }
 
 impl PoolState {
-    /// The state of a new pool that `workers` threads will use.
+    /// The state of a new pool that `workers` threads will use; 0 is 1.
     pub fn new(workers: usize, rng: &mut impl Rng) -> Self {
         let rules = Rules {
             decay: AtomicF64::new(time::nanos_f64(Duration::from_secs(10))),
@@ -159,8 +159,9 @@ impl PoolState {
         self.shared.total.start(|| self.in_flight());
     }
 
-    /// Looks whether requests have ended that began before bounded load had them counted: until then it adds up the endpoints' for
-    /// each pick. And what is in flight to endpoints that are forgotten. [`Tuner::tick`](crate::Tuner::tick) does so; who has none should now and then. O(n) as long as there are any.
+    /// Brings two counts up to date: whether all requests have ended that began before bounded load had a total counted (until then it
+    /// adds up the endpoints' for each pick), and what is in flight to endpoints that have left. [`Tuner::tick`](crate::Tuner::tick) and
+    /// [`Tuner::observe`](crate::Tuner::observe) do so; who has no tuner should, now and then. O(n) until those requests have ended.
     pub fn settle(&self) {
         self.look_at_left(&mut locked(&self.left));
         self.shared.total.settle(|| self.in_flight());
@@ -171,8 +172,8 @@ impl PoolState {
         self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 
-    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. What has ended at those
-    /// that are forgotten since the last look makes it too low.
+    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. Too low by what
+    /// has ended at endpoints that have left, since the last [`Self::settle`].
     pub(crate) fn total(&self) -> Option<u64> {
         let total = self.shared.total.read()?;
         Some(total.saturating_sub(self.in_flight_left.load(Relaxed)))

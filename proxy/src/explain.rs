@@ -2,7 +2,7 @@
 //! Nothing is sent and nothing is counted, though Prequal is brought the reports that such a request would bring it. Where chance or a
 //! turn decides, it is what the next such request may get.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use evenkeel_balance::{self as balance, Absence, Algorithm, Balancer, Fallback, Fate};
 use http::{Method, Request, request};
@@ -12,7 +12,7 @@ use crate::{
     proxy::Proxy,
     request::{Wish, error::RequestError, headers::Host, sampling},
     respond,
-    snapshot::{Bounds, Pool},
+    snapshot::{Bounds, Pool, PoolEndpoint},
 };
 
 /// A request that might come.
@@ -245,6 +245,8 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
     // Nobody goes before those that wait.
     let picked = explained.picked.filter(|_| pool.queue.waiting() == 0);
     let otherwise = picked.is_none().then(|| otherwise(pool, balancer));
+    let known: HashMap<_, _> =
+        pool.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
     let key = wish.key.as_ref().filter(|_| matches!(explained.algorithm, Algorithm::ConsistentHash(_)));
     Ok(Explanation {
         pool: name,
@@ -256,7 +258,11 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         otherwise,
         fallbacks: explained.fallbacks.into_iter().map(|why| fallback(why).to_owned()).collect(),
         panicking: explained.panicking,
-        candidates: explained.candidates.iter().map(|of| candidate(pool, of)).collect(),
+        candidates: explained
+            .candidates
+            .iter()
+            .map(|of| candidate(known.get(of.id.as_str()).copied(), of))
+            .collect(),
     })
 }
 
@@ -274,11 +280,10 @@ fn otherwise(pool: &Pool, balancer: &Balancer) -> String {
 }
 
 fn id(balancer: &Balancer, index: usize) -> Option<String> {
-    Some(balancer.endpoints().nth(index)?.id.as_str().to_owned())
+    Some(balancer.endpoint(index)?.id.as_str().to_owned())
 }
 
-fn candidate(pool: &Pool, of: &balance::Candidate) -> Candidate {
-    let known = pool.endpoints.iter().find(|endpoint| endpoint.id == of.id.as_str());
+fn candidate(known: Option<&PoolEndpoint>, of: &balance::Candidate) -> Candidate {
     let (fate, why) = fate(of.fate);
     Candidate {
         id: of.id.as_str().to_owned(),
@@ -326,7 +331,7 @@ const fn fallback(why: Fallback) -> &'static str {
     match why {
         Fallback::NoKey => "the request has no key: a draw by weight",
         Fallback::FewAnswers => "fewer than two samples: a draw by weight",
-        Fallback::AllDrawnExcluded => "all that were drawn were excluded: the next in order",
+        Fallback::AllDrawnExcluded => "all that were drawn were excluded: another draw, or the next after it",
     }
 }
 

@@ -93,7 +93,7 @@ impl Changed {
     }
 }
 
-/// Who is told of, where a check speaks of an endpoint.
+/// Names an endpoint and its pool, in logs and findings.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) pool: PoolUid,

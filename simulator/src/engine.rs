@@ -93,7 +93,7 @@ pub(crate) struct Engine<'a> {
 }
 
 impl Engine<'_> {
-    /// Runs to the end, and the number of all requests.
+    /// Runs to the end; what came of it, and the number of all requests.
     pub(crate) fn run(mut self) -> (Run, u64) {
         loop {
             let (queued, place) = self.queue.next();

@@ -67,7 +67,7 @@ pub struct Run {
     pub figures: Figures,
     /// Over time, warm-up included.
     pub windows: Vec<Window>,
-    /// Requests in flight at an endpoint: at each of 100 quantiles.
+    /// Requests in flight at an endpoint: its quantiles from 0 to 1 in steps of a hundredth.
     pub in_flight: Vec<f64>,
 }
 

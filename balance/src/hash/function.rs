@@ -16,9 +16,9 @@ pub enum HashFunction {
     MurmurHash3,
     /// FNV-1a: for short keys; its high bits, the ones that place a point on a ring, mix badly.
     Fnv1a,
-    /// SipHash-2-4 with a fixed key: as good as any here, and slower; the key is public, so it keeps nobody from choosing keys.
+    /// SipHash-2-4 with the seed as its key: as good as any here, and slower; the key is public, so it keeps nobody from choosing keys.
     SipHash,
-    /// MD5, its first 64 bits, little-endian: for the same places as in ketama's time; slowest.
+    /// MD5, its first 64 bits, little-endian: slowest. Points are not those of ketama, which takes four from each hash.
     Md5,
 }
 

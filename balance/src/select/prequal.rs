@@ -14,8 +14,6 @@ use crate::{
 
 /// Most endpoints asked for one request.
 const MAX_PROBES: f64 = 8.0;
-/// From so many endpoints on, the pool has the paper's size.
-const FULL_POOL_AT: usize = 54;
 
 /// What Prequal precomputes.
 #[derive(Debug)]
@@ -185,7 +183,7 @@ fn choose<O: Observe>(pool: &mut ProbePool, scene: &Scene<'_>, observer: &mut O)
 
 /// How many answers are kept for `len` endpoints.
 fn capacity(parameters: &Prequal, len: usize) -> usize {
-    let by_rule = || if len >= FULL_POOL_AT { MAX_ENTRIES } else { (len * 3).div_ceil(10) };
+    let by_rule = || (len * 3).div_ceil(10);
     parameters.answers.map_or_else(by_rule, usize::from).clamp(2, MAX_ENTRIES)
 }
 

@@ -44,7 +44,7 @@ struct Ring {
 /// A request, in 48 bytes.
 #[derive(Debug)]
 struct Slot {
-    /// Whose it is; stored last, when the request begins.
+    /// Number of the request that it is of; stored last, when that begins.
     place: AtomicU64,
     begun: AtomicU64,
     endpoint: AtomicU64,

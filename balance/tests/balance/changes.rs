@@ -98,6 +98,11 @@ fn odd_pools_are_played_without_harm() {
             load(&mut pool, 300, &mut open);
             pool.tick(Duration::from_secs(2));
         }
+        let serves =
+            backends.iter().flat_map(|backend| &backend.endpoints).any(|endpoint| endpoint.weight > 0);
+        assert_eq!(pool.counts(1).len(), usize::from(serves), "{} backends", backends.len());
+        open.clear();
+        assert_eq!(pool.state.in_flight(), 0);
     }
 }
 

@@ -164,7 +164,7 @@ impl PoolEntry {
         self.feed();
         match self.tuner.tick(clock::now(), &mut rand::rng()) {
             Some(balancer) => Some(self.pool(balancer, instance)),
-            // The tuner looks at the pool's own algorithm alone.
+            // A tick tells only whether the pool's own balancer has changed.
             None if self.follows_for_others() && clock::now().since(self.built) >= limits::OVERRIDES => {
                 self.renew_others(instance)
             }

@@ -235,7 +235,7 @@ impl Search<'_> {
             pool.metrics.sessions.add(course as usize);
         }
         if let (Some(affinity), Some(Course::Begun | Course::Moved)) = (&pool.affinity, course)
-            && let Some(endpoint) = pool.choice(self.wish.algorithm).balancer.endpoints().nth(index)
+            && let Some(endpoint) = pool.choice(self.wish.algorithm).balancer.endpoint(index)
             && let Err(error) = affinity.begin(&endpoint.id, answer.response.headers_mut())
         {
             tracing::error!(%error, "the affinity cookie is no header");

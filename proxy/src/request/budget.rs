@@ -20,7 +20,7 @@ const PARTS: usize = 10;
 pub(crate) struct Budget {
     rules: (RetryBudget, RequestRate),
     requests: Window,
-    /// Both by the same clock as the rule that they are for. One retry is decided on at a time.
+    /// Those within the budget's interval, and those within the rate's. Locked, so that to look and to count are one step.
     retries: Mutex<(Window, Window)>,
 }
 

@@ -1,4 +1,4 @@
-//! What of a request decides where it goes: a hash key, and the endpoint of its session.
+//! The key of a request that is hashed, and where it is read from.
 
 use std::net::IpAddr;
 

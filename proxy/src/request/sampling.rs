@@ -171,7 +171,7 @@ pub(crate) fn learn(endpoint: &EndpointMetrics, report: &LoadReport) {
 
 async fn probe(worker: &Worker, pool: &Pool, index: usize, _room: OwnedSemaphorePermit) {
     let (Some(Sampling::Probes(plan)), Some(endpoint)) =
-        (&pool.sampling, pool.choice.balancer.endpoints().nth(index))
+        (&pool.sampling, pool.choice.balancer.endpoint(index))
     else {
         return;
     };

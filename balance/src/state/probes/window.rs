@@ -13,13 +13,13 @@ pub(crate) struct Window {
     seen: [u16; OBSERVED],
     len: usize,
     next: usize,
-    /// The bin of the quantile, how many loads lie below it, and how many in it or below.
+    /// The bin of the quantile, how many loads lie in lower bins, and how many in it or lower ones.
     bin: u16,
     below: usize,
     up_to: usize,
     /// The lowest load of the next bin.
     pub(super) hot_from: f64,
-    /// How many of the loads the quantile has in it or below, and of which quantile that is.
+    /// The rank of the quantile among the loads, and the quantile.
     needed: usize,
     quantile: f64,
 }
