@@ -77,14 +77,12 @@ impl Ledger {
             let settlement = settle(desired, &current, rejected.clone(), self.shared_port);
             self.release_for(&settlement).await;
             let failed = self.bind_missing(&settlement);
-            let before = rejected.len();
-            rejected = settlement.rejected.clone();
-            for (uid, rejections) in self.unbound(desired, &settlement, &failed) {
-                rejected.entry(uid).or_insert(rejections);
-            }
-            if rejected.len() == before.max(settlement.rejected.len()) {
+            let unbound = self.unbound(&settlement, &failed);
+            if unbound.is_empty() {
                 break settlement;
             }
+            rejected = settlement.rejected;
+            rejected.extend(unbound);
         };
         let changed = self.carry_out(&settlement.documents, origin);
         self.refresh(&changed);
@@ -98,17 +96,12 @@ impl Ledger {
         settlement.rejected
     }
 
-    /// The pools that desire a port which cannot be bound.
-    fn unbound(
-        &self,
-        desired: &Documents,
-        settlement: &Settlement,
-        failed: &BTreeMap<u16, io::Error>,
-    ) -> Rejections {
+    /// The pools whose new versions name a port that cannot be bound.
+    fn unbound(&self, settlement: &Settlement, failed: &BTreeMap<u16, io::Error>) -> Rejections {
         let mut found = Rejections::new();
         for (uid, document) in &settlement.documents {
             // One that is rejected already has its old version here.
-            if settlement.rejected.contains_key(uid) || !desired.contains_key(uid) {
+            if settlement.rejected.contains_key(uid) {
                 continue;
             }
             for (name, listener) in &document.listeners {

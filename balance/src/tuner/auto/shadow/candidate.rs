@@ -22,7 +22,7 @@ use crate::{
     time::{nanos, nanos_f64},
 };
 
-/// Longest time that a request waits for a worker, and most requests under way: one that comes on top of them fails, as it would where
+/// Longest time that a request waits to be served, and most requests under way: one that comes on top of them fails, as it would where
 /// clients give up. So queues end where more comes than an endpoint can do, and a candidate comes back once less does.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const MAX_UNDER_WAY: usize = 16 * STRETCH;
@@ -45,8 +45,8 @@ pub(super) struct Candidate {
     rng: SmallRng,
     /// The model's number of each of the balancer's endpoints.
     numbers: Vec<Option<usize>>,
-    /// By endpoint: when each of its workers is free. Without a limit there are none.
-    workers: Vec<Vec<u64>>,
+    /// By endpoint: when each of its places is free, as many as its concurrency. Without a limit there are none.
+    free_at: Vec<Vec<u64>>,
     /// Of the model when these were made.
     generation: u64,
     under_way: BinaryHeap<Reverse<End>>,
@@ -82,7 +82,7 @@ impl Candidate {
             state,
             rng,
             numbers: Vec::new(),
-            workers: Vec::new(),
+            free_at: Vec::new(),
             generation: 0,
             under_way: BinaryHeap::new(),
             played: 0,
@@ -130,14 +130,14 @@ impl Candidate {
         self.tuning = Some(tuning);
     }
 
-    /// Finds its endpoints in the model; if the model has others, or other workers, all workers are free.
+    /// Finds its endpoints in the model; if the model has others, or another concurrency, all places are free.
     pub(super) fn place(&mut self, model: &Model) {
         self.numbers = self.balancer.endpoints().map(|endpoint| model.number(&endpoint.id)).collect();
-        let workers = model.workers().unwrap_or(0);
+        let places = model.concurrency().unwrap_or(0);
         let same =
-            self.generation == model.generation() && self.workers.iter().all(|each| each.len() == workers);
-        if !same || self.workers.len() != model.len() {
-            self.workers = vec![vec![0; workers]; model.len()];
+            self.generation == model.generation() && self.free_at.iter().all(|each| each.len() == places);
+        if !same || self.free_at.len() != model.len() {
+            self.free_at = vec![vec![0; places]; model.len()];
             self.generation = model.generation();
         }
     }
@@ -147,7 +147,7 @@ impl Candidate {
         if left_out == 0 {
             return;
         }
-        for free in self.workers.iter_mut().flatten().filter(|free| **free > self.played) {
+        for free in self.free_at.iter_mut().flatten().filter(|free| **free > self.played) {
             *free = free.saturating_add(left_out);
         }
         let later = |Reverse(end): Reverse<End>| {
@@ -170,7 +170,7 @@ impl Candidate {
             let end = match () {
                 () if self.under_way.len() >= MAX_UNDER_WAY => None,
                 () if fails => Some(work.begun.saturating_add(whole(failure_takes))),
-                () => begin(&mut self.workers[number], work.begun, whole(model.takes(work, number))),
+                () => begin(&mut self.free_at[number], work.begun, whole(model.takes(work, number))),
             };
             let mut guard = pick.guard;
             let Some(at) = end else {
@@ -213,9 +213,9 @@ fn in_band(algorithm: &Algorithm) -> Algorithm {
     }
 }
 
-/// When a request ends that comes now, and takes so long once the first of the workers is free; `None` if that is too late.
-fn begin(workers: &mut [u64], now: u64, takes: u64) -> Option<u64> {
-    let Some(first) = workers.iter_mut().min() else { return Some(now.saturating_add(takes)) };
+/// When a request ends that comes now, and takes so long once the first of the places is free; `None` if that is too late.
+fn begin(free_at: &mut [u64], now: u64, takes: u64) -> Option<u64> {
+    let Some(first) = free_at.iter_mut().min() else { return Some(now.saturating_add(takes)) };
     if first.saturating_sub(now) > nanos(MAX_WAIT) {
         return None;
     }
@@ -253,15 +253,15 @@ mod tests {
     use super::*;
     use crate::EndpointId;
 
-    fn check(workers: usize, requests: &[(u64, u64, impl Into<Option<u64>> + Copy)]) {
-        let mut free = vec![0; workers];
+    fn check(concurrency: usize, requests: &[(u64, u64, impl Into<Option<u64>> + Copy)]) {
+        let mut free = vec![0; concurrency];
         for (now, takes, end) in requests {
-            assert_eq!(begin(&mut free, *now, *takes), (*end).into(), "{workers} workers, at {now}");
+            assert_eq!(begin(&mut free, *now, *takes), (*end).into(), "concurrency {concurrency}, at {now}");
         }
     }
 
     #[test]
-    fn requests_wait_for_the_first_worker_that_is_free() {
+    fn requests_wait_for_the_first_place_that_is_free() {
         check(0, &[(0, 9, 9), (0, 9, 9)]);
         check(1, &[(0, 9, 9), (1, 9, 18), (20, 9, 29)]);
         check(2, &[(0, 9, 9), (1, 9, 10), (2, 9, 18), (3, 1, 11)]);
@@ -281,19 +281,19 @@ mod tests {
     fn queues_stay_with_endpoints_and_go_with_them() {
         let mut model = Model::default();
         let mut candidate = candidate(&mut model, &["e0", "e1"]);
-        candidate.workers[0][0] = 99;
+        candidate.free_at[0][0] = 99;
         candidate.place(&model);
-        assert_eq!(candidate.workers, [[99], [0]]);
+        assert_eq!(candidate.free_at, [[99], [0]]);
         let others: [EndpointId; 2] = ["e1".into(), "e2".into()];
         model.know(others.iter().zip(1..));
         candidate.place(&model);
-        assert_eq!(candidate.workers, [[0], [0]]);
+        assert_eq!(candidate.free_at, [[0], [0]]);
     }
 
     #[test]
     fn what_is_under_way_over_a_gap_ends_as_much_later() {
         let mut candidate = candidate(&mut Model::default(), &["e0", "e1"]);
-        candidate.workers = vec![vec![50], vec![150]];
+        candidate.free_at = vec![vec![50], vec![150]];
         candidate.played = 100;
         let state = candidate.state.endpoint(&"e0".into());
         for at in [120, 180] {
@@ -302,7 +302,7 @@ mod tests {
             candidate.under_way.push(Reverse(End { at, guard, outcome }));
         }
         candidate.leave_out(1000);
-        assert_eq!(candidate.workers, [[50], [1150]]);
+        assert_eq!(candidate.free_at, [[50], [1150]]);
         candidate.end_until(1119);
         assert_eq!(state.in_flight(), 2);
         candidate.end_until(1120);

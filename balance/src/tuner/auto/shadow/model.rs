@@ -1,9 +1,9 @@
 //! What a request would have taken elsewhere.
 //!
-//! An endpoint is taken for a queue in the order of arrival with so many workers: with one, requests wait for each other; without
-//! a limit, never. The number, the same for all, is the one by which what a request took once a worker had it depends least on how
-//! many were in flight before it: with too few, requests seem short where many are in flight, with too many long. As long as
-//! nothing speaks against fewer, it is no more than what was seen at once, so that nobody counts on room that may not be there.
+//! An endpoint is taken for a queue in the order of arrival that serves so many requests at once, its concurrency, the same for all: with
+//! 1, requests wait for each other; without a limit, never. It is the one by which what a request took once it was served depends least
+//! on how many were in flight before it: too low a one makes requests under load look short, too high a one long. Where several fit, it is
+//! the lowest, and no more than what was seen at once, so that nobody counts on room that may not be there.
 //!
 //! What is left differs by request and by endpoint. An endpoint's pace is drawn toward that of all by as much of their differences
 //! as chance explains, since an algorithm that follows the fastest would profit from differences that there are not; but by no more
@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use super::fit::{Fit, slant};
 use crate::{EndpointId, pick::Verdict, state::Tapped};
 
-/// Numbers of workers that are told apart; the last one stands for no limit.
-const WORKERS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, usize::MAX];
-/// As many ends as there may be workers.
+/// Concurrencies that are told apart; the last one stands for no limit.
+const CONCURRENCIES: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, usize::MAX];
+/// As many ends as the highest concurrency below that.
 const ENDS: usize = 16;
 /// A request that seems to have taken no time took this part of what it was in flight.
 const LEAST: f64 = 0.02;
-/// Part of what requests took by which numbers of workers may differ that are the same.
+/// Concurrencies fit alike by which what all requests took differs by less than this part.
 const SAME: f64 = 0.01;
 /// Standard errors by which a pace is drawn toward that of all, at most.
 const MAX_ERRORS: f64 = 2.0;
@@ -31,8 +31,8 @@ pub(super) struct Model {
     endpoints: Vec<Known>,
     by_state: HashMap<u64, usize>,
     by_id: HashMap<EndpointId, usize>,
-    /// Place in [`WORKERS`].
-    workers: usize,
+    /// Place in [`CONCURRENCIES`].
+    concurrency: usize,
     /// What a request takes until its answer, in nanoseconds; 0 as long as none is known.
     mean: f64,
     /// How often the endpoints were others.
@@ -44,7 +44,7 @@ pub(super) struct Model {
 struct Known {
     id: EndpointId,
     state: u64,
-    fits: [Fit; WORKERS.len()],
+    fits: [Fit; CONCURRENCIES.len()],
     /// When requests ended, the latest first.
     ends: [u64; ENDS],
     answered: f64,
@@ -105,8 +105,8 @@ impl Model {
     }
 
     /// How many requests an endpoint works on at once; `None` without limit.
-    pub(super) fn workers(&self) -> Option<usize> {
-        Some(WORKERS[self.workers]).filter(|workers| *workers < usize::MAX)
+    pub(super) fn concurrency(&self) -> Option<usize> {
+        Some(CONCURRENCIES[self.concurrency]).filter(|concurrency| *concurrency < usize::MAX)
     }
 
     /// What is known counts this part of what it did.
@@ -121,7 +121,7 @@ impl Model {
 
     /// Learns from requests in the order of their arrival, and tells them from where they went.
     pub(super) fn take(&mut self, tapped: &[Tapped], into: &mut Vec<Work>) {
-        self.settle_workers();
+        self.settle_concurrency();
         let first = into.len();
         // Of one that was given up before it was sent, nothing is to be learned.
         let unsent = |request: &Tapped| request.verdict == Some(Verdict::Cancelled) && request.held == 0;
@@ -164,12 +164,12 @@ impl Model {
                 let until_answer = took.map(|took| took * answered);
                 known.fits.iter_mut().zip(until_answer).for_each(|(fit, took)| fit.add(request.load, took));
             }
-            took[self.workers]
+            took[self.concurrency]
         });
         Work { begun: request.begun.as_nanos(), nanos, answered, counts: good || failed }
     }
 
-    /// What a request takes at an endpoint once a worker has it, in nanoseconds.
+    /// What a request takes at an endpoint once it is served, in nanoseconds.
     pub(super) fn takes(&self, work: &Work, number: usize) -> f64 {
         work.nanos * self.endpoints[number].pace.exp()
     }
@@ -180,17 +180,18 @@ impl Model {
         if *failed > 0.0 { (failed / (failed + answered), failing / failed) } else { (0.0, 0.0) }
     }
 
-    fn settle_workers(&mut self) {
-        let fits = |workers: usize| self.endpoints.iter().map(move |known| &known.fits[workers]);
-        let slants = std::array::from_fn(|workers| slant(fits(workers)));
-        let nanos = std::array::from_fn(|workers| fits(workers).map(Fit::nanos).sum());
-        self.workers = flattest(&slants, &nanos);
+    fn settle_concurrency(&mut self) {
+        let fits = |concurrency: usize| self.endpoints.iter().map(move |known| &known.fits[concurrency]);
+        let slants = std::array::from_fn(|concurrency| slant(fits(concurrency)));
+        let nanos = std::array::from_fn(|concurrency| fits(concurrency).map(Fit::nanos).sum());
+        self.concurrency = flattest(&slants, &nanos);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 endpoints")]
     fn settle_paces(&mut self) {
-        let workers = self.workers;
-        let fits = || self.endpoints.iter().map(|known| &known.fits[workers]).filter(|fit| fit.count > 0.0);
+        let concurrency = self.concurrency;
+        let fits =
+            || self.endpoints.iter().map(|known| &known.fits[concurrency]).filter(|fit| fit.count > 0.0);
         let sum = |of: fn(&Fit) -> f64| fits().map(of).sum::<f64>();
         let (endpoints, count) = (fits().count() as f64, sum(|fit| fit.count));
         self.mean = if count > 0.0 { sum(Fit::nanos) / count } else { 0.0 };
@@ -202,17 +203,17 @@ impl Model {
         let differ = fits().map(|fit| (fit.level() - level).powi(2) - chance / fit.count).sum::<f64>();
         let lasting = (differ / endpoints).max(0.0);
         for known in &mut self.endpoints {
-            let fit = &known.fits[workers];
+            let fit = &known.fits[concurrency];
             known.pace =
                 if fit.count > 0.0 { drawn(fit.level() - level, lasting, chance / fit.count) } else { 0.0 };
         }
     }
 }
 
-/// The place among [`WORKERS`] by which what requests take depends least on the load. From the most workers down the slant falls, until
+/// The place among [`CONCURRENCIES`] by which what requests take depends least on the load. From the highest down the slant falls, until
 /// requests that overtake each other make it mean nothing: of the first two with a change of sign between them, the lesser. Without one
-/// none waited, and it is the fewest workers by which that is so.
-fn flattest(slants: &[f64; WORKERS.len()], nanos: &[f64; WORKERS.len()]) -> usize {
+/// none waited, and it is the lowest by which that is so.
+fn flattest(slants: &[f64; CONCURRENCIES.len()], nanos: &[f64; CONCURRENCIES.len()]) -> usize {
     let [.., all] = nanos;
     match slants.iter().rposition(|slant| *slant <= 0.0) {
         None => 0,
@@ -245,18 +246,18 @@ impl Known {
         }
     }
 
-    /// What a request took once a worker had it, by each number of workers, in nanoseconds.
-    fn took(&mut self, request: &Tapped) -> [f64; WORKERS.len()] {
+    /// What a request took once it was served, by each concurrency, in nanoseconds.
+    fn took(&mut self, request: &Tapped) -> [f64; CONCURRENCIES.len()] {
         let (begun, held) = (request.begun.as_nanos(), request.held.max(1));
         let (end, load) = (begun.saturating_add(held), request.load as usize);
-        let took = WORKERS.map(|workers| {
-            // As many as there are workers may be under way, and then one less when the last but so many has ended.
-            let free = if load > workers { self.ends[workers - 1] } else { 0 };
+        let took = CONCURRENCIES.map(|concurrency| {
+            // As many as that may be under way, and then one less when the last but so many has ended.
+            let free = if load > concurrency { self.ends[concurrency - 1] } else { 0 };
             let took = match free {
-                0 if load <= workers => float(held),
+                0 if load <= concurrency => float(held),
                 free if free > begun => float(end.saturating_sub(free)),
                 // That one was not written down.
-                _ => float(held) * float(workers as u64) / float(load as u64),
+                _ => float(held) * float(concurrency as u64) / float(load as u64),
             };
             took.max(LEAST * float(held))
         });

@@ -9,17 +9,17 @@ use crate::Time;
 
 /// 4,000 requests by turns to endpoints that work on so many at once, each so many times as long as the middling one: what
 /// is found of both.
-fn check(workers: usize, rate: f64, paces: &[f64], found_workers: &[Option<usize>]) {
+fn check(concurrency: usize, rate: f64, paces: &[f64], found: &[Option<usize>]) {
     let mut rng = SmallRng::seed_from_u64(3);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some milliseconds")]
     let mut random = |mean: f64| (-mean * (1.0 - rng.random::<f64>()).ln()) as u64;
-    let mut free: Vec<_> = paces.iter().map(|_| vec![0; workers]).collect();
+    let mut free: Vec<_> = paces.iter().map(|_| vec![0; concurrency]).collect();
     let mut under_way: Vec<BinaryHeap<std::cmp::Reverse<u64>>> = vec![BinaryHeap::new(); paces.len()];
     let (mut now, mut tapped) = (0, Vec::new());
     for number in 0..4000 {
         now += random(1e9 / rate);
         let place = number % paces.len();
-        let first = free[place].iter_mut().min().expect("a worker");
+        let first = free[place].iter_mut().min().expect("a place");
         *first = now.max(*first) + random(10e6 * paces[place]);
         let (begun, end) = (now, *first);
         while under_way[place].peek().is_some_and(|other| other.0 <= begun) {
@@ -41,7 +41,7 @@ fn check(workers: usize, rate: f64, paces: &[f64], found_workers: &[Option<usize
     model.take(&tapped, &mut Vec::new());
     // What was learned counts from the next time on.
     model.take(&[], &mut Vec::new());
-    assert!(found_workers.contains(&model.workers()), "{workers} at {rate}: {:?}", model.workers());
+    assert!(found.contains(&model.concurrency()), "{concurrency} at {rate}: {:?}", model.concurrency());
     for (place, pace) in paces.iter().enumerate() {
         let known = model.endpoints[place].pace - model.endpoints[0].pace;
         assert!((known.exp() * paces[0] / pace - 1.0).abs() < 0.15, "{place}: {known}");
@@ -49,7 +49,7 @@ fn check(workers: usize, rate: f64, paces: &[f64], found_workers: &[Option<usize
 }
 
 #[test]
-fn workers_and_paces_are_found() {
+fn concurrency_and_paces_are_found() {
     check(1, 160.0, &[1.0, 1.0], &[Some(1)]);
     check(4, 640.0, &[1.0, 1.0], &[Some(4)]);
     check(1, 60.0, &[1.0, 3.0], &[Some(1)]);
@@ -69,16 +69,16 @@ fn paces_are_drawn_together_by_what_chance_explains() {
 
 #[test]
 fn the_flattest_is_where_the_slant_changes_its_sign() {
-    let all = [1.0; WORKERS.len()];
-    let check = |slants: [f64; WORKERS.len()], nanos: [f64; WORKERS.len()], expect: usize| {
-        assert_eq!(WORKERS[flattest(&slants, &nanos)], expect, "{slants:?}");
+    let all = [1.0; CONCURRENCIES.len()];
+    let check = |slants: [f64; CONCURRENCIES.len()], nanos: [f64; CONCURRENCIES.len()], expect: usize| {
+        assert_eq!(CONCURRENCIES[flattest(&slants, &nanos)], expect, "{slants:?}");
     };
     check([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], all, 1);
     check([-0.3, -0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], all, 2);
     check([-0.3, -0.3, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], all, 3);
     check([-0.01, -0.3, -0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], all, 3);
-    check([0.0; WORKERS.len()], all, 1);
-    check([0.0; WORKERS.len()], [0.1, 0.5, 0.9, 0.995, 1.0, 1.0, 1.0, 1.0, 1.0], 4);
+    check([0.0; CONCURRENCIES.len()], all, 1);
+    check([0.0; CONCURRENCIES.len()], [0.1, 0.5, 0.9, 0.995, 1.0, 1.0, 1.0, 1.0, 1.0], 4);
 }
 
 const MS: u64 = 1_000_000;
