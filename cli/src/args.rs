@@ -153,7 +153,7 @@ pub struct Explain {
     /// Host of the request.
     #[arg(long, default_value = "localhost")]
     pub host: String,
-    /// Address from which the client comes.
+    /// Address that connects to the proxy; a client behind it is in -H x-forwarded-for:IP.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub client: IpAddr,
     /// Another field of the request; may be given several times.

@@ -28,7 +28,7 @@ pub struct Question {
     pub path: String,
     /// Host.
     pub host: String,
-    /// Address of the client.
+    /// Address that connects to the proxy.
     pub client: IpAddr,
     /// Other fields.
     pub headers: Vec<(String, String)>,
@@ -241,7 +241,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
     let wish = Wish::of(pool, &mut head, &host, question.client)?;
     let balancer = &pool.choice(wish.algorithm).balancer;
     sampling::bring_reports(pool, 0);
-    let explained = balancer.explain(&wish.query(pool, question.client, &[], 0), &mut rand::rng());
+    let explained = balancer.explain(&wish.query(pool, &[], 0), &mut rand::rng());
     // Nobody goes before those that wait.
     let picked = explained.picked.filter(|_| pool.queue.waiting() == 0);
     let otherwise = picked.is_none().then(|| otherwise(pool, balancer));

@@ -5,6 +5,7 @@ pub(crate) mod affinity;
 mod attempts;
 pub(crate) mod body;
 pub(crate) mod budget;
+mod client;
 pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod headers;
@@ -131,6 +132,7 @@ async fn carry(
 
 /// What of a request decides to which endpoint it goes.
 pub(crate) struct Wish {
+    client: IpAddr,
     pub(crate) key: Option<KeyBytes>,
     /// Its session; none where the pool has none.
     pub(crate) session: Session,
@@ -144,11 +146,13 @@ impl Wish {
         pool: &Pool,
         head: &mut request::Parts,
         host: &Host,
-        client: IpAddr,
+        peer: IpAddr,
     ) -> Result<Self, RequestError> {
+        let client = client::address(&head.headers, peer, &pool.document.trusted_cidrs);
         let overrides = pool.overrides.as_ref();
         let algorithm = overrides.map(|overrides| overriding::named(overrides, head)).transpose()?.flatten();
         Ok(Self {
+            client,
             key: pool.keys(algorithm).and_then(|keys| key::hash_key(keys, head, host, client)),
             session: pool.affinity.as_ref().map_or(Session::New, |it| it.session(&head.headers)),
             algorithm,
@@ -156,15 +160,9 @@ impl Wish {
     }
 
     /// What it asks of a pool's balancer.
-    pub(crate) fn query<'a>(
-        &'a self,
-        pool: &Pool,
-        client: IpAddr,
-        tried: &'a [usize],
-        thread: usize,
-    ) -> Query<'a> {
+    pub(crate) fn query<'a>(&'a self, pool: &Pool, tried: &'a [usize], thread: usize) -> Query<'a> {
         Query {
-            client: Some(client),
+            client: Some(self.client),
             key: self.key.as_deref().map(Key::Bytes),
             affinity: self.session.endpoint().map(EndpointId::as_str),
             tried,

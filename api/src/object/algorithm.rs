@@ -131,7 +131,8 @@ pub enum AlgorithmType {
     LeastRequest,
     /// The endpoint with the lowest product of response time and requests in flight, of a few drawn at random (Peak EWMA).
     LeastResponseTime,
-    /// Always the same endpoint for the same client, by the address that connects to the proxy.
+    /// Always the same endpoint for the same client, by the address that connects to the proxy, or for which a peer within the class's
+    /// `trustedCIDRs` asks in X-Forwarded-For.
     SourceIPHash,
     /// Always the same endpoint for the same key of the request.
     ConsistentHash,

@@ -198,8 +198,7 @@ impl Search<'_> {
     /// An endpoint that has a place now.
     fn look(&self) -> Option<Found> {
         let (pool, wish) = (self.pool(), self.wish);
-        let connection = self.connection;
-        let query = wish.query(pool, connection.peer.ip(), &self.tried, connection.worker.index);
+        let query = wish.query(pool, &self.tried, self.connection.worker.index);
         let choice = pool.choice(wish.algorithm);
         let pick = choice.balancer.pick(&query, &mut rand::rng())?;
         let queue = pool.bounds.map(|_| &pool.queue);

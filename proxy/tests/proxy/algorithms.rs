@@ -1,7 +1,7 @@
 //! What each algorithm does to real requests, beyond what the balancing core's own tests show.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc,
@@ -111,6 +111,24 @@ async fn every_algorithm_serves() {
         let auto = type_ == AlgorithmType::Auto;
         assert!(auto || said == type_.as_str(), "{type_:?} is told as {said}");
         assert_eq!(report(&proxy, "a").auto.is_some(), auto);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_behind_a_peer_are_told_apart_if_it_is_trusted() {
+    let endpoints = named(3, "").await;
+    let keys = json!({"keys": [{"type": "SourceIP"}]});
+    for of in [json!({"type": "SourceIPHash"}), json!({"type": "ConsistentHash", "consistentHash": keys})] {
+        for (trusted, expect) in [(vec!["127.0.0.0/8".parse().unwrap()], 3), (Vec::new(), 1)] {
+            let (_proxy, address) = serving_as(&addresses(&endpoints), |pool| {
+                pool.algorithm = serde_json::from_value(of.clone()).unwrap();
+                pool.trusted_cidrs = trusted;
+            })
+            .await;
+            let clients = (0..60).map(|n| format!("x-forwarded-for: 192.0.2.{n}"));
+            let found: BTreeSet<_> = names(address, &gets(clients)).await.into_iter().collect();
+            assert_eq!(found.len(), expect, "{of}");
+        }
     }
 }
 

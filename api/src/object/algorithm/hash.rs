@@ -99,7 +99,8 @@ pub enum HashKeyType {
     Path,
     /// The host, without the port.
     Host,
-    /// The address that connects to the proxy.
+    /// The address that connects to the proxy, or for which a peer within the class's `trustedCIDRs` asks in X-Forwarded-For: of those
+    /// listed, the last that is not trusted itself.
     SourceIP,
 }
 
