@@ -1,7 +1,8 @@
 //! What the controller and the proxies say to each other: JSON over HTTP, written down in `openapi.yaml`.
 //!
-//! A snapshot is the whole state of a class, a map from pool UID to [`PoolDocument`]; a change is a JSON Merge Patch (RFC
-//! 7396) of that map. Both sides hash what was *sent*, so that a pool which a proxy rejects does not look like a lost push.
+//! A snapshot is the whole state of a class, a map from pool UID to [`PoolDocument`]; a change is a JSON Merge Patch
+//! (RFC 7396) of that map. Both sides hash what was *sent*, so that a pool which a proxy rejects does not look like a
+//! lost push.
 
 mod canonical;
 mod document;

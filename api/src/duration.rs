@@ -1,7 +1,7 @@
 //! Durations as people write them: `5s`, `500ms`, `1m30s`.
 //!
-//! The format is Gateway API's (GEP-2257): one to four numbers of up to five digits, each with a unit of h, m, s or ms. It
-//! is a subset of Go's, so that CEL's `duration()` reads the same strings.
+//! The format is Gateway API's (GEP-2257): one to four numbers of up to five digits, each with a unit of h, m, s or ms.
+//! It is a subset of Go's, so that CEL's `duration()` reads the same strings.
 
 use std::{borrow::Cow, fmt, str::FromStr, time};
 

@@ -1,7 +1,8 @@
-//! The objects that people write, the documents that the controller and the proxies exchange, and the one parser of both.
+//! The objects that people write, the documents that the controller and the proxies exchange, and the one parser of
+//! both.
 //!
-//! Here because both sides must agree to the letter: the schema, the defaults, the canonical form and its hash. There is
-//! no I/O in this crate, and nothing in it knows how a pool is carried out.
+//! Here because both sides must agree to the letter: the schema, the defaults, the canonical form and its hash. There
+//! is no I/O in this crate, and nothing in it knows how a pool is carried out.
 
 mod balance;
 pub mod channel;

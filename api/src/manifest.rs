@@ -1,8 +1,8 @@
 //! Reads manifests from YAML as an API server would take them: the CRD's defaults, bounds and CEL rules, unknown fields
 //! refused, and each complaint with its line.
 //!
-//! The CRD is the only source of rules, so that a folder of files and a cluster refuse the same manifests; but for Services, which
-//! only a cluster has.
+//! The CRD is the only source of rules, so that a folder of files and a cluster refuse the same manifests; but for
+//! Services, which only a cluster has.
 
 mod tree;
 

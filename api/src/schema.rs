@@ -1,5 +1,5 @@
-//! The rules of the CRDs: bounds, CEL and defaults, for whoever is not an API server. The CRD is their only source, so that
-//! kubectl, a folder of files and the config channel refuse the same things with the same words.
+//! The rules of the CRDs: bounds, CEL and defaults, for whoever is not an API server. The CRD is their only source, so
+//! that kubectl, a folder of files and the config channel refuse the same things with the same words.
 
 mod structure;
 
@@ -40,8 +40,8 @@ pub fn shared(document: &Value) -> Value {
     Value::Object(members.collect())
 }
 
-/// What is wrong with the members of a pool's document that have the form of its spec; nothing if it can be carried out.
-/// Takes about a millisecond.
+/// What is wrong with the members of a pool's document that have the form of its spec; nothing if it can be carried
+/// out. Takes about a millisecond.
 #[must_use]
 pub fn check(document: &Value) -> Vec<Rejection> {
     let mut spec = json!({
@@ -64,8 +64,8 @@ pub fn check(document: &Value) -> Vec<Rejection> {
     }
 }
 
-/// A pool's document as it is sent: without the fields that are at their default, so that a proxy one version older still
-/// understands it.
+/// A pool's document as it is sent: without the fields that are at their default, so that a proxy one version older
+/// still understands it.
 ///
 /// # Panics
 /// Never: the documents are made of what JSON knows.
@@ -124,8 +124,8 @@ impl Segment {
         Self::Key(name.to_owned())
     }
 
-    /// Reads paths such as `spec.listeners[0].port`. Keys that hold dots themselves come out wrong, and then only the line
-    /// is that of what holds them.
+    /// Reads paths such as `spec.listeners[0].port`. Keys that hold dots themselves come out wrong, and then only the
+    /// line is that of what holds them.
     pub(crate) fn parse(path: &str) -> Vec<Self> {
         path.split(['.', '[']).filter(|part| !part.is_empty() && *part != "?").map(Self::parse_one).collect()
     }

@@ -1,6 +1,6 @@
-//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two, in a loop of nothing else and
-//! with a request's work, beside what counting alone takes; what building takes, and a look of Auto's; and what Pingora's ring
-//! takes for the same, which counts nothing.
+//! What a pick with its guard costs, at 1,000 endpoints, for each algorithm; on one thread and on two, in a loop of
+//! nothing else and with a request's work, beside what counting alone takes; what building takes, and a look of Auto's;
+//! and what Pingora's ring takes for the same, which counts nothing.
 
 use std::{
     collections::VecDeque,
@@ -241,8 +241,9 @@ fn floor(c: &mut Criterion) {
     });
 }
 
-/// What two threads lose by counting alone, whatever picks: nothing but one count for each of 1,000 endpoints, shared and exact,
-/// raised and lowered at one of them at random, at the lower of two, or together with each thread's part of a total that is read.
+/// What two threads lose by counting alone, whatever picks: nothing but one count for each of 1,000 endpoints, shared
+/// and exact, raised and lowered at one of them at random, at the lower of two, or together with each thread's part of
+/// a total that is read.
 fn counting(c: &mut Criterion) {
     let lines = |count| -> Vec<Line> { std::iter::repeat_with(Line::default).take(count).collect() };
     let (endpoints, parts) = (lines(1000), lines(2));

@@ -19,7 +19,8 @@ pub enum Algorithm {
         /// How many are drawn, from 2.
         choices: u8,
     },
-    /// Of `choices` endpoints in turn, or of all, the one with the lowest (in flight + 1) / weight; of equals the next in turn.
+    /// Of `choices` endpoints in turn, or of all, the one with the lowest (in flight + 1) / weight; of equals the next
+    /// in turn.
     LeastRequest {
         /// How many are compared, from 2; all, if there are no more.
         choices: u8,
@@ -109,7 +110,8 @@ pub struct ConsistentHash {
     /// The hash function of both keys and endpoints.
     pub function: HashFunction,
     /// An endpoint takes at most so many times its fair part of the requests in flight (Mirrokni, Thorup, Zadimoghaddam
-    /// 2018), above 1; the request goes on to the next one then. Without it, a key's endpoint takes all of the key's requests.
+    /// 2018), above 1; the request goes on to the next one then. Without it, a key's endpoint takes all of the key's
+    /// requests.
     pub bounded_load: Option<f64>,
 }
 
@@ -186,15 +188,16 @@ impl Default for Prequal {
 pub enum Signals {
     /// What this proxy itself sees: each probe reads the endpoint's in-flight count and recent latencies. Free.
     InBand,
-    /// What the caller brings to [`Balancer::answer`](crate::Balancer::answer): answers of probes, or of response headers.
+    /// What the caller brings to [`Balancer::answer`](crate::Balancer::answer): answers of probes, or of response
+    /// headers.
     Fed,
 }
 
 /// Client-side weighted round robin (gRFC A58): qps / (utilization + eps / qps * penalty).
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedByLoad {
-    /// Named metrics whose maximum is the utilization, by `named_metrics.NAME` or `utilization.NAME`; if none is reported, the
-    /// application's counts, else the CPU's.
+    /// Named metrics whose maximum is the utilization, by `named_metrics.NAME` or `utilization.NAME`; if none is
+    /// reported, the application's counts, else the CPU's.
     pub metrics: Vec<String>,
     /// How much the rate of errors counts.
     pub error_penalty: f64,
@@ -223,7 +226,8 @@ impl Default for WeightedByLoad {
     }
 }
 
-/// Weights that follow what is seen of the endpoints: each step moves an endpoint's factor against its excess over the mean.
+/// Weights that follow what is seen of the endpoints: each step moves an endpoint's factor against its excess over the
+/// mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adaptive {
     /// What is looked at; those without data are left out.
@@ -261,7 +265,8 @@ impl Default for Adaptive {
     }
 }
 
-/// Where [`Adaptive`] has CPU and memory from. One source for all endpoints: what is compared must be in the same units.
+/// Where [`Adaptive`] has CPU and memory from. One source for all endpoints: what is compared must be in the same
+/// units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageSource {
     /// The load reports of responses: utilizations.

@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 
 /// Most distinct draws at once.
 pub(crate) const MAX_DRAWS: usize = 10;
-/// Draws repeated because they were drawn before, until the next in order is taken instead: only weights that are next to
-/// nothing beside the others come to that.
+/// Draws repeated because they were drawn before, until the next in order is taken instead: only weights that are next
+/// to nothing beside the others come to that.
 const MAX_REDRAWS: usize = 32;
 
 /// Entries drawn.
@@ -15,7 +15,8 @@ pub(crate) type Drawn = SmallVec<[usize; MAX_DRAWS]>;
 /// A table of as many columns as entries; each column is shared by at most two of them.
 #[derive(Debug)]
 pub(crate) struct Alias {
-    /// How much of column i belongs to entry i, in parts of 2^32, and to whom the rest belongs; `u32::MAX` is all of it.
+    /// How much of column i belongs to entry i, in parts of 2^32, and to whom the rest belongs; `u32::MAX` is all of
+    /// it.
     columns: Vec<(u32, u32)>,
     equal: bool,
 }
@@ -66,8 +67,9 @@ impl Alias {
         if low < u64::from(own) || own == u32::MAX { column } else { other as usize }
     }
 
-    /// Fills a list that is empty with `count` distinct entries, or all if there are no more, each drawn by weight among those
-    /// left. In place, since to move a list just written stalls the processor for longer than the draws take.
+    /// Fills a list that is empty with `count` distinct entries, or all if there are no more, each drawn by weight
+    /// among those left. In place, since to move a list just written stalls the processor for longer than the draws
+    /// take.
     pub(crate) fn draw_distinct(&self, count: usize, rng: &mut impl Rng, drawn: &mut Drawn) {
         for _ in 0..count.min(self.len()).min(MAX_DRAWS) {
             let mut entry = self.draw(rng);

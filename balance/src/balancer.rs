@@ -16,8 +16,8 @@ use crate::{
 /// How often a pick is tried where other threads come first.
 const ROUNDS: u32 = 8;
 
-/// A pool, ready to be picked from. Health was asked when it was made: picks see only endpoints in rotation, and those that keep their
-/// sessions.
+/// A pool, ready to be picked from. Health was asked when it was made: picks see only endpoints in rotation, and those
+/// that keep their sessions.
 #[derive(Debug)]
 pub struct Balancer {
     pub(crate) algorithm: Algorithm,
@@ -91,9 +91,9 @@ pub struct ProbeAnswer {
 }
 
 impl Balancer {
-    /// A balancer over those endpoints of `spec` that take new requests, by their configured weights. What changes with time
-    /// (slow start, ejections, reported load, Auto's choice) is a [`Tuner`](crate::Tuner)'s. O(n log n), and what the tables
-    /// of [`ConsistentHash`](crate::ConsistentHash) take.
+    /// A balancer over those endpoints of `spec` that take new requests, by their configured weights. What changes with
+    /// time (slow start, ejections, reported load, Auto's choice) is a [`Tuner`](crate::Tuner)'s. O(n log n), and what
+    /// the tables of [`ConsistentHash`](crate::ConsistentHash) take.
     #[must_use]
     pub fn new(spec: &PoolSpec, state: &Arc<PoolState>) -> Self {
         Self::from_plan(&Plan::new(spec, state, &Tuning::default()), state)
@@ -191,9 +191,10 @@ impl Balancer {
         self.slots.get(index).map(|slot| &*slot.state)
     }
 
-    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, and takes no
-    /// lock that another thread takes. While no endpoint is full, tried or on trial it is O(1) in the endpoints, but O(log n) for weighted
-    /// turns and O(n) for rendezvous hashing and bounded load; otherwise O(n) at worst. O(backends) besides.
+    /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, and
+    /// takes no lock that another thread takes. While no endpoint is full, tried or on trial it is O(1) in the
+    /// endpoints, but O(log n) for weighted turns and O(n) for rendezvous hashing and bounded load; otherwise O(n) at
+    /// worst. O(backends) besides.
     pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
         // More than one round only if another thread takes the one request of a probation, or the last place, first.
         for round in 1..=ROUNDS {
@@ -225,8 +226,8 @@ impl Balancer {
         None
     }
 
-    /// Whether an endpoint in rotation is none of those tried. A request that finds none may then find one later: all such are full
-    /// or on trial. O(n).
+    /// Whether an endpoint in rotation is none of those tried. A request that finds none may then find one later: all
+    /// such are full or on trial. O(n).
     #[must_use]
     pub fn has_untried(&self, tried: &[usize]) -> bool {
         self.sets.iter().any(|set| (set.first..set.first + set.len).any(|index| !self.is_tried(tried, index)))
@@ -238,8 +239,8 @@ impl Balancer {
         tried.iter().any(|tried| self.slots.get(*tried).is_some_and(|slot| Arc::ptr_eq(&slot.state, it)))
     }
 
-    /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no effect with
-    /// another algorithm, or if its signals are not [`Signals::Fed`](crate::Signals::Fed).
+    /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no
+    /// effect with another algorithm, or if its signals are not [`Signals::Fed`](crate::Signals::Fed).
     pub fn answer(&self, worker: usize, index: usize, answer: ProbeAnswer, now: Time) {
         let Some(set) = self.sets.iter().find(|set| (set.first..set.first + set.len).contains(&index)) else {
             return;
@@ -249,8 +250,9 @@ impl Balancer {
         }
     }
 
-    /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its signals
-    /// are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there. At most 8.
+    /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its
+    /// signals are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there.
+    /// At most 8.
     pub fn to_probe(&self, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
         let set = self.set_by_chance(rng).map(|index| &self.sets[index]);
         let first = set.map_or(0, |set| set.first);
@@ -290,9 +292,9 @@ impl Balancer {
             Some(Session::Full) => observer.session_full(),
             Some(Session::Gone) | None => {}
         }
-        // A request that comes again leaves the turn to the next one: it would take that of the endpoint at which it failed from
-        // those that are well, so that first attempts met the failing one more often. It goes by chance, since the turn to come is the
-        // same for all that come again until then.
+        // A request that comes again leaves the turn to the next one: it would take that of the endpoint at which it
+        // failed from those that are well, so that first attempts met the failing one more often. It goes by chance,
+        // since the turn to come is the same for all that come again until then.
         let again = !query.tried.is_empty();
         let take = O::LIVE && !again;
         let by_chance = again.then(|| u64::from(rng.random::<u32>()));

@@ -103,8 +103,8 @@ impl Observe for Recorder {
 }
 
 impl Balancer {
-    /// What [`Balancer::pick`] would do with the same question, the same state and the same random numbers, without doing it:
-    /// nothing is counted, no turn is taken. O(n), and allocates.
+    /// What [`Balancer::pick`] would do with the same question, the same state and the same random numbers, without
+    /// doing it: nothing is counted, no turn is taken. O(n), and allocates.
     pub fn explain(&self, query: &Query<'_>, rng: &mut impl Rng) -> Explanation {
         let mut recorder = Recorder::default();
         let picked = self.choose(query, rng, &mut recorder);

@@ -2,8 +2,8 @@
 //!
 //! Pure: no I/O, no sockets, no async, no clock, no global randomness; the caller passes time and randomness in. A
 //! [`Balancer`] is immutable and built anew when endpoints, weights, health or the algorithm change. What is learned lives in
-//! a [`PoolState`], keyed by the identity of the endpoints, and outlives every `Balancer` built over it. What changes slowly is
-//! a [`Tuner`]'s, of which each pool has one, off the hot path.
+//! a [`PoolState`], keyed by the identity of the endpoints, and outlives every `Balancer` built over it. What changes
+//! slowly is a [`Tuner`]'s, of which each pool has one, off the hot path.
 //!
 //! A pick has two levels: first a backend, by its share of the traffic, then an endpoint of it, by the algorithm.
 //!

@@ -1,7 +1,7 @@
 //! What endpoints report of their load: ORCA (Open Request Cost Aggregation), as a header of each response.
 //!
-//! Strict: a report that has anything wrong in it counts as none, since part of it may be all wrong. Parsing allocates, and is
-//! no part of a pick.
+//! Strict: a report that has anything wrong in it counts as none, since part of it may be all wrong. Parsing allocates,
+//! and is no part of a pick.
 
 mod binary;
 mod json;

@@ -15,10 +15,11 @@ pub struct Query<'a> {
     pub client: Option<IpAddr>,
     /// What [`ConsistentHash`](crate::ConsistentHash) hashes. Without it that algorithm picks at random.
     pub key: Option<Key<'a>>,
-    /// Identity of the endpoint that served this session before. It is picked if it still may serve: as long as it is not
-    /// unhealthy, ejected or tried, even if it drains or terminates.
+    /// Identity of the endpoint that served this session before. It is picked if it still may serve: as long as it is
+    /// not unhealthy, ejected or tried, even if it drains or terminates.
     pub affinity: Option<&'a str>,
-    /// Endpoints that this request has been sent to before, by [`Pick::index`] of the same balancer: they are not picked again.
+    /// Endpoints that this request has been sent to before, by [`Pick::index`] of the same balancer: they are not
+    /// picked again.
     pub tried: &'a [usize],
     /// Endpoints with so many requests in flight are passed over, even by sessions.
     pub max_in_flight: Option<u32>,
@@ -68,7 +69,8 @@ pub struct Outcome {
     pub status: Status,
     /// When it ended.
     pub now: Time,
-    /// From the sending of the request to the head of the response, or as [`Status::Cancelled`] has it. Of no account with
+    /// From the sending of the request to the head of the response, or as [`Status::Cancelled`] has it. Of no account
+    /// with
     /// [`Status::Failed`].
     pub latency: Duration,
     /// What the answer's `Retry-After` says.
@@ -92,8 +94,9 @@ pub enum Status {
     Answered(u16),
     /// No connection, no answer, or a broken one.
     Failed,
-    /// The client went away first. If the endpoint had not begun to answer, the latency is how long it had been silent: that can raise
-    /// what is known of its response time, and never lower it, so that one that hangs does not look the better the sooner clients give up.
+    /// The client went away first. If the endpoint had not begun to answer, the latency is how long it had been silent:
+    /// that can raise what is known of its response time, and never lower it, so that one that hangs does not look the
+    /// better the sooner clients give up.
     Cancelled,
 }
 
@@ -104,8 +107,8 @@ pub(crate) enum Verdict {
     Good,
     /// 4xx: no error of the endpoint, but its latency says nothing of what an answer takes.
     Neutral,
-    /// 429: no failure to what ejects, where it ends a row of errors; but slow to what goes by response time, a trial that failed, and a
-    /// failure to Auto's model.
+    /// 429: no failure to what ejects, where it ends a row of errors; but slow to what goes by response time, a trial
+    /// that failed, and a failure to Auto's model.
     Overloaded,
     /// 5xx other than a gateway's.
     ServerError,
@@ -160,7 +163,8 @@ impl Guard {
         Some(Self { state: Arc::clone(state), worker, load, counted, trial, outcome: None, tapped })
     }
 
-    /// Says that the endpoint begins to answer now, with this status: a trial after an ejection is over, however long the answer takes.
+    /// Says that the endpoint begins to answer now, with this status: a trial after an ejection is over, however long
+    /// the answer takes.
     pub fn answered(&mut self, status: u16, now: Time) {
         self.state.tap_answered(self.tapped, self.worker, now);
         if std::mem::take(&mut self.trial) {

@@ -1,4 +1,5 @@
-//! Which endpoints are in rotation, with which weight, and why the others are not: the slow part of a pick, done before it.
+//! Which endpoints are in rotation, with which weight, and why the others are not: the slow part of a pick, done before
+//! it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,8 +20,8 @@ pub(crate) struct Tuning {
     pub(crate) chosen: Option<Algorithm>,
 }
 
-/// What configured weights are multiplied with: by the backend's index in the spec, since an endpoint of two backends is new, or
-/// loaded, beside others in each of them.
+/// What configured weights are multiplied with: by the backend's index in the spec, since an endpoint of two backends
+/// is new, or loaded, beside others in each of them.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Factors(Vec<HashMap<EndpointId, f64>>);
 
@@ -258,9 +259,9 @@ fn level(here: &Locality, endpoint: &Endpoint) -> usize {
     }
 }
 
-/// Divides a backend's traffic among the levels by Envoy's rule for priorities: each, the nearest first, takes as much of what is left as
-/// it can. If all together can take less than everything, the shares are in proportion to what each can. The last level has the
-/// overprovisioning factor of the one before it, and gives nothing away.
+/// Divides a backend's traffic among the levels by Envoy's rule for priorities: each, the nearest first, takes as much
+/// of what is left as it can. If all together can take less than everything, the shares are in proportion to what each
+/// can. The last level has the overprovisioning factor of the one before it, and gives nothing away.
 fn shares(
     locality: Option<&Locality>,
     members: [usize; LEVELS],

@@ -57,9 +57,10 @@ impl Scene<'_> {
         self.query.tried.is_empty() && !self.probation && self.query.max_in_flight.is_none()
     }
 
-    /// Requests in flight to these endpoints. Where they are the only set, that is the pool's total less what is in flight to endpoints
-    /// out of rotation; otherwise, or while the total is not complete, the sum over them, O(n). A part of the pool's total would not do:
-    /// backends with as many requests have as many in flight only if they are as fast.
+    /// Requests in flight to these endpoints. Where they are the only set, that is the pool's total less what is in
+    /// flight to endpoints out of rotation; otherwise, or while the total is not complete, the sum over them, O(n). A
+    /// part of the pool's total would not do: backends with as many requests have as many in flight only if they are as
+    /// fast.
     fn in_flight(&self) -> u64 {
         let elsewhere = &self.balancer.elsewhere;
         let one = self.balancer.sets.len() == 1 && elsewhere.len() < self.slots.len();

@@ -1,10 +1,11 @@
-//! A fixed cyclic order in which each entry stands as often as its weight says, evenly spread, whatever the number of threads.
+//! A fixed cyclic order in which each entry stands as often as its weight says, evenly spread, whatever the number of
+//! threads.
 //!
-//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each node
-//! the turns go left or right as in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A node's `t`
-//! counts its own turns, so that every window of as many turns as the sum of the weights gives each entry exactly its weight,
-//! wherever the window starts. A pick reads only prefix sums: no lock, no state but the caller's tick, and all threads may
-//! share it.
+//! The order is computed, and only written down where it is short: the entries form a balanced binary tree, and at each
+//! node the turns go left or right as in Bresenham's line, `floor((t + 1) * left / all) > floor(t * left / all)`. A
+//! node's `t` counts its own turns, so that every window of as many turns as the sum of the weights gives each entry
+//! exactly its weight, wherever the window starts. A pick reads only prefix sums: no lock, no state but the caller's
+//! tick, and all threads may share it.
 
 /// Highest sum of weights: below 2^32, so that no product overflows.
 const MAX_SUM: f64 = 4_000_000_000.0;
@@ -26,8 +27,9 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// Entries with these weights, finite and not negative. Whole numbers are kept as they are; fractions are cut to steps of
-    /// which the heaviest has 1,000,000, and whatever weighs anything keeps a turn. An entry of weight 0 has no turn.
+    /// Entries with these weights, finite and not negative. Whole numbers are kept as they are; fractions are cut to
+    /// steps of which the heaviest has 1,000,000, and whatever weighs anything keeps a turn. An entry of weight 0 has
+    /// no turn.
     pub(crate) fn new(weights: impl Iterator<Item = f64> + Clone) -> Self {
         let (mut heaviest, mut sum, mut whole, mut equal, mut len) = (0.0_f64, 0.0, true, true, 0.0);
         let mut first = None;
@@ -66,8 +68,8 @@ impl Shares {
         shares
     }
 
-    /// The entry whose turn it is at `tick`; `None` if all weights are 0. O(1) if the weights are equal, or whole and their sum
-    /// small; else O(log n).
+    /// The entry whose turn it is at `tick`; `None` if all weights are 0. O(1) if the weights are equal, or whole and
+    /// their sum small; else O(log n).
     pub(crate) fn entry(&self, tick: u64) -> Option<usize> {
         if self.order.is_empty() {
             return Some(self.at(tick)?.0);
@@ -85,8 +87,8 @@ impl Shares {
         self.before[self.len()]
     }
 
-    /// The entry whose turn it is at `tick`, and which of its own turns that is, counted without gaps; `None` if all weights
-    /// are 0. O(log n).
+    /// The entry whose turn it is at `tick`, and which of its own turns that is, counted without gaps; `None` if all
+    /// weights are 0. O(log n).
     pub(crate) fn at(&self, tick: u64) -> Option<(usize, u64)> {
         let sum = self.sum();
         if sum == 0 {

@@ -15,13 +15,14 @@ pub struct PoolSpec {
     pub slow_start: Option<SlowStart>,
     /// Endpoints that fail take nothing for a while.
     pub ejection: Option<Ejection>,
-    /// If less than this part of a backend's ready endpoints is healthy and not ejected, in per cent, it is balanced over all
-    /// of them; 0: never.
+    /// If less than this part of a backend's ready endpoints is healthy and not ejected, in per cent, it is balanced
+    /// over all of them; 0: never.
     pub panic_threshold: u8,
     /// Endpoints nearby come first.
     pub locality: Option<Locality>,
-    /// Other algorithms that single requests may name ([`Tuner::balancer_with`](crate::Tuner::balancer_with)). Adaptive's weights and Auto's
-    /// choice are kept up for them too, from all requests; of several of a kind the first counts.
+    /// Other algorithms that single requests may name ([`Tuner::balancer_with`](crate::Tuner::balancer_with)).
+    /// Adaptive's weights and Auto's choice are kept up for them too, from all requests; of several of a kind the first
+    /// counts.
     pub others: Vec<Algorithm>,
 }
 
@@ -47,9 +48,8 @@ impl PoolSpec {
     }
 }
 
-/// Weight times max(`min`, (age / `window`) ^ (1 / `aggression`)), where the age is that of the endpoint's readiness or of its
-/// return from an ejection. If most endpoints of a backend became ready that lately, all are
-/// treated alike.
+/// Weight times max(`min`, (age / `window`) ^ (1 / `aggression`)), where the age is that of the endpoint's readiness or
+/// of its return from an ejection. If most endpoints of a backend became ready that lately, all are treated alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowStart {
     /// Age from which on an endpoint takes its full weight.
@@ -66,7 +66,8 @@ impl Default for SlowStart {
     }
 }
 
-/// When an endpoint is taken out because of how it answers, and for how long (Envoy's outlier detection and its defaults).
+/// When an endpoint is taken out because of how it answers, and for how long (Envoy's outlier detection and its
+/// defaults).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ejection {
     /// Server errors in a row, those of gateways included, that eject at once.
@@ -127,8 +128,9 @@ pub struct FailurePercentage {
     pub min_requests: u64,
 }
 
-/// Where this proxy is; a level that is `None` is left out. Requests go to the endpoints in its zone, then to those in its region, then to
-/// all others: each level gives away what it cannot take, since endpoints of it are unhealthy, or are busier than `spill_at`.
+/// Where this proxy is; a level that is `None` is left out. Requests go to the endpoints in its zone, then to those in
+/// its region, then to all others: each level gives away what it cannot take, since endpoints of it are unhealthy, or
+/// are busier than `spill_at`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Locality {
     /// Its zone.
@@ -142,9 +144,11 @@ pub struct Locality {
 pub struct Place {
     /// What the place is called, in [`Endpoint::zone`](crate::Endpoint::zone) or [`Endpoint::region`](crate::Endpoint::region).
     pub name: Arc<str>,
-    /// How much more than its part the level may take when some of its endpoints are unhealthy; 1.4: at 5 of 7 still all.
+    /// How much more than its part the level may take when some of its endpoints are unhealthy; 1.4: at 5 of 7 still
+    /// all.
     pub overprovisioning: f64,
-    /// Mean utilization of the level, as its endpoints report it or by `capacity`, above which it gives some of its traffic away.
+    /// Mean utilization of the level, as its endpoints report it or by `capacity`, above which it gives some of its
+    /// traffic away.
     pub spill_at: f64,
     /// Requests in flight from this proxy that fill an endpoint for each unit of weight, if it reports no utilization.
     pub capacity: Option<f64>,

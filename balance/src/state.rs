@@ -122,8 +122,8 @@ impl PoolState {
         }
     }
 
-    /// State of an endpoint; made if the endpoint is new. One that left and comes back while requests are in flight to it has what
-    /// it had.
+    /// State of an endpoint; made if the endpoint is new. One that left and comes back while requests are in flight to
+    /// it has what it had.
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Arc<EndpointState> {
         let mut endpoints = locked(&self.endpoints);
@@ -137,7 +137,8 @@ impl PoolState {
         Arc::clone(endpoints.entry(id.clone()).or_insert_with(make))
     }
 
-    /// Forgets the endpoints that are not in `known`, once no request is in flight to them; those that are end as they would have.
+    /// Forgets the endpoints that are not in `known`, once no request is in flight to them; those that are end as they
+    /// would have.
     pub fn retain(&self, known: &HashSet<EndpointId>) {
         let mut endpoints = locked(&self.endpoints);
         let mut left = locked(&self.left);
@@ -172,15 +173,15 @@ impl PoolState {
         self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 
-    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. Too low by what
-    /// has ended at endpoints that have left, since the last [`Self::settle`].
+    /// Requests in flight to the endpoints that are known, in O(workers); `None` as long as not all are counted. Too
+    /// low by what has ended at endpoints that have left, since the last [`Self::settle`].
     pub(crate) fn total(&self) -> Option<u64> {
         let total = self.shared.total.read()?;
         Some(total.saturating_sub(self.in_flight_left.load(Relaxed)))
     }
 
-    /// Whether something happened that [`Tuner::tick`](crate::Tuner::tick) should look at soon: an endpoint failed often
-    /// enough to be ejected, or a trial after an ejection ended. Cheap; the next tick clears it.
+    /// Whether something happened that [`Tuner::tick`](crate::Tuner::tick) should look at soon: an endpoint failed
+    /// often enough to be ejected, or a trial after an ejection ended. Cheap; the next tick clears it.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.shared.urgent.load(Relaxed)
@@ -208,8 +209,9 @@ impl PoolState {
         Arc::clone(locked(&self.probes).entry(set).or_insert_with(new))
     }
 
-    /// The turns of `algorithm`, each its own: requests that name another algorithm than the pool's must not take the turns of
-    /// those that do not. Each worker starts at a random one, so that workers and proxies do not march in step.
+    /// The turns of `algorithm`, each its own: requests that name another algorithm than the pool's must not take the
+    /// turns of those that do not. Each worker starts at a random one, so that workers and proxies do not march in
+    /// step.
     pub(crate) fn turns(&self, algorithm: &'static str) -> Arc<Turns> {
         let new = || {
             let mut rng = SmallRng::seed_from_u64(self.seed ^ hash::node(algorithm));

@@ -1,5 +1,6 @@
-//! What changes slowly, recomputed off the hot path: slow start, ejections, weights that follow load, spill-over, and which
-//! algorithm Auto stands for. One owner holds a [`Tuner`] and calls it; requests only ever see the [`Balancer`]s it makes.
+//! What changes slowly, recomputed off the hot path: slow start, ejections, weights that follow load, spill-over, and
+//! which algorithm Auto stands for. One owner holds a [`Tuner`] and calls it; requests only ever see the [`Balancer`]s
+//! it makes.
 
 mod adaptive;
 mod auto;
@@ -34,7 +35,8 @@ const UNASKED: Duration = Duration::from_secs(30);
 /// How much of the mean latency a tick's answers replace, at most.
 const MEAN_SHARE: f64 = 0.3;
 
-/// Makes the balancers of one pool. What it learns is kept by the identity of the endpoints across every change of the pool.
+/// Makes the balancers of one pool. What it learns is kept by the identity of the endpoints across every change of the
+/// pool.
 #[derive(Debug)]
 pub struct Tuner {
     spec: PoolSpec,
@@ -88,8 +90,8 @@ enum Look {
 }
 
 impl Clock {
-    /// The first interval begins at the first question; and anew if time goes back, or if nobody has asked for long, since another
-    /// algorithm was in use.
+    /// The first interval begins at the first question; and anew if time goes back, or if nobody has asked for long,
+    /// since another algorithm was in use.
     fn look(&mut self, interval: Duration, now: Time) -> Look {
         let interval = interval.max(Duration::from_millis(1));
         let passed = self.0.filter(|since| *since <= now).map(|since| now.since(since));
@@ -161,8 +163,8 @@ impl Tuner {
         self.apply_rules();
     }
 
-    /// Looks at what was learned since, and makes another balancer if that makes a difference. To be called every 100 ms to
-    /// 1 s, and soon after [`PoolState::is_urgent`] says so. O(n); `rng` spreads the times of ejections.
+    /// Looks at what was learned since, and makes another balancer if that makes a difference. To be called every 100
+    /// ms to 1 s, and soon after [`PoolState::is_urgent`] says so. O(n); `rng` spreads the times of ejections.
     pub fn tick(&mut self, now: Time, rng: &mut impl Rng) -> Option<Balancer> {
         self.state.clear_urgent();
         self.observe(now);
@@ -182,8 +184,8 @@ impl Tuner {
         Some(self.balancer())
     }
 
-    /// Follows only what another algorithm would go by at once: for pools of which nothing changes with time, and that are not
-    /// ticked. To be called about once a second. O(n).
+    /// Follows only what another algorithm would go by at once: for pools of which nothing changes with time, and that
+    /// are not ticked. To be called about once a second. O(n).
     pub fn observe(&mut self, now: Time) {
         self.state.settle();
         self.update_mean();
@@ -196,8 +198,8 @@ impl Tuner {
         Balancer::from_plan(&self.plan, &self.state)
     }
 
-    /// A balancer of the same pool with another algorithm, for requests that name their own. Adaptive and Auto have something to go by
-    /// only if they are among [`PoolSpec::others`], or the pool's algorithm.
+    /// A balancer of the same pool with another algorithm, for requests that name their own. Adaptive and Auto have
+    /// something to go by only if they are among [`PoolSpec::others`], or the pool's algorithm.
     #[must_use]
     pub fn balancer_with(&self, algorithm: &Algorithm, now: Time) -> Balancer {
         let mut spec = self.spec.clone();
@@ -206,14 +208,15 @@ impl Tuner {
         Balancer::from_plan(&Plan::new(&spec, &self.state, &tuning), &self.state)
     }
 
-    /// An active check of an endpoint passed: if it was ejected, it comes back, with slow start. Whether it was; the next
+    /// An active check of an endpoint passed: if it was ejected, it comes back, with slow start. Whether it was; the
+    /// next
     /// [`Tuner::tick`] makes the balancer.
     pub fn check_passed(&mut self, id: &EndpointId, now: Time) -> bool {
         self.records.get_mut(id).is_some_and(|record| record.readmit(now))
     }
 
-    /// Brings what an endpoint uses, for [`UsageSource::Fed`](crate::UsageSource::Fed): the next step of Adaptive looks at what was
-    /// brought last, unless that is older than three of its intervals.
+    /// Brings what an endpoint uses, for [`UsageSource::Fed`](crate::UsageSource::Fed): the next step of Adaptive looks
+    /// at what was brought last, unless that is older than three of its intervals.
     pub fn set_usage(&mut self, id: &EndpointId, usage: Usage) {
         if let Some(record) = self.records.get_mut(id) {
             record.adaptive.feed(usage);
@@ -294,8 +297,8 @@ impl Tuner {
         rules.metrics.store(Arc::new(self.weighted_by_load().metrics));
     }
 
-    /// The algorithms by whose parameters to learn, the first of a kind by its: the one in use, those that Auto may choose, and those
-    /// that requests may name.
+    /// The algorithms by whose parameters to learn, the first of a kind by its: the one in use, those that Auto may
+    /// choose, and those that requests may name.
     fn in_play(&self) -> impl Iterator<Item = &Algorithm> {
         let auto = match self.spec.auto() {
             Algorithm::Auto(auto) => auto.allowed.as_slice(),

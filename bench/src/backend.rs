@@ -1,4 +1,5 @@
-//! A pool over endpoints that no pod stands behind: a Service without a selector, and one EndpointSlice that is written here.
+//! A pool over endpoints that no pod stands behind: a Service without a selector, and one EndpointSlice that is written
+//! here.
 
 use std::net::Ipv4Addr;
 

@@ -1,5 +1,6 @@
-//! The controller that leads: its memory, and the processor time that changes of endpoints cost it, with all proxies of the
-//! cluster connected. Objects are written to the cluster's API server, one change after the other at a constant rate.
+//! The controller that leads: its memory, and the processor time that changes of endpoints cost it, with all proxies of
+//! the cluster connected. Objects are written to the cluster's API server, one change after the other at a constant
+//! rate.
 
 use std::{net::Ipv4Addr, time::Duration};
 

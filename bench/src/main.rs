@@ -1,7 +1,7 @@
 //! Benchmarks on a cluster that has Evenkeel and nothing else on it. Each prints its figures, and removes what it made.
 //!
-//! They judge nothing, and no test runs them: a figure is of one machine on one day. `run.sh` makes the cluster, and README.md
-//! says how to read what they print.
+//! They judge nothing, and no test runs them: a figure is of one machine on one day. `run.sh` makes the cluster, and
+//! README.md says how to read what they print.
 
 mod backend;
 mod distribution;

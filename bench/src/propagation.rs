@@ -1,9 +1,10 @@
-//! Propagation: from an independent watcher's receipt of a change of an EndpointSlice to the first request that the slowest
-//! proxy routes by it, under a constant load on each proxy.
+//! Propagation: from an independent watcher's receipt of a change of an EndpointSlice to the first request that the
+//! slowest proxy routes by it, under a constant load on each proxy.
 //!
-//! Endpoints, load and watcher are in this process, so that one clock times all. The endpoints are in two groups of which one
-//! is ready, and each change swaps them: the next request by the new state is one that the other group answers. The time
-//! taken is that of the answer's arrival at the client, which is later than the proxy's choice and so never flatters it.
+//! Endpoints, load and watcher are in this process, so that one clock times all. The endpoints are in two groups of
+//! which one is ready, and each change swaps them: the next request by the new state is one that the other group
+//! answers. The time taken is that of the answer's arrival at the client, which is later than the proxy's choice and so
+//! never flatters it.
 
 mod endpoints;
 mod load;

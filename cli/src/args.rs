@@ -67,8 +67,8 @@ pub struct Local {
 /// Where the controller is.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Server {
-    /// Address of a controller's admin pages, such as http://127.0.0.1:9090 of `evenkeel local`. Without it: the controller
-    /// that leads in the cluster of the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
+    /// Address of a controller's admin pages, such as http://127.0.0.1:9090 of `evenkeel local`. Without it: the
+    /// controller that leads in the cluster of the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
     #[arg(long, env = "EVENKEEL_SERVER", global = true)]
     pub server: Option<String>,
     /// Which cluster.
@@ -168,8 +168,8 @@ pub struct Explain {
     /// Pod of the proxy to ask; without it the first that has the pool.
     #[arg(long, value_name = "POD", conflicts_with = "server")]
     pub proxy: Option<String>,
-    /// Address of a proxy's admin page, such as http://127.0.0.1:9091 of `evenkeel local`. Without it: a proxy of the cluster of
-    /// the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
+    /// Address of a proxy's admin page, such as http://127.0.0.1:9091 of `evenkeel local`. Without it: a proxy of the
+    /// cluster of the kubeconfig; without a kubeconfig, `evenkeel local` on this machine.
     #[arg(long)]
     pub server: Option<String>,
     /// Which cluster.
@@ -188,8 +188,8 @@ pub struct Simulate {
     /// Files of scenarios; those of the project are in simulator/scenarios.
     #[arg(required = true, value_name = "SCENARIO.yaml")]
     pub scenarios: Vec<PathBuf>,
-    /// In place of those that the scenario names; what must hold is not looked at then. Ring, Maglev and Rendezvous take /bounded, a
-    /// hash function (/XxHash64, /MurmurHash3, /FNV1a, /SipHash, /MD5), or both.
+    /// In place of those that the scenario names; what must hold is not looked at then. Ring, Maglev and Rendezvous
+    /// take /bounded, a hash function (/XxHash64, /MurmurHash3, /FNV1a, /SipHash, /MD5), or both.
     #[arg(long, value_name = "NAME")]
     pub algorithm: Vec<Entrant>,
     /// In place of the scenario's number of seeds.
@@ -204,11 +204,12 @@ pub struct Simulate {
     /// How to print; JSON of several scenarios is one array of them.
     #[arg(short, long, default_value = "table")]
     pub output: Results,
-    /// Also write charts: FILE.svg (p99 of the latency), FILE.html (all, with the figures), or a folder that gets a page for each scenario.
+    /// Also write charts: FILE.svg (p99 of the latency), FILE.html (all, with the figures), or a folder that gets a
+    /// page for each scenario.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
-    /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts that it
-    /// links to beside it. Only of what the scenario says, in full.
+    /// Also write the tables into this page, between its marks `<!-- simulated NAME -->` and `<!-- end -->`, and charts
+    /// that it links to beside it. Only of what the scenario says, in full.
     #[arg(long, value_name = "FILE.md", conflicts_with_all = ["algorithm", "short"])]
     pub page: Option<PathBuf>,
 }

@@ -1,7 +1,7 @@
 //! The command line: `evenkeel`, also `kubectl evenkeel`.
 //!
-//! `local` runs a controller and a proxy in this process; `simulate` asks nobody; `explain` asks a proxy, everything else a
-//! controller, of a cluster or of `local`.
+//! `local` runs a controller and a proxy in this process; `simulate` asks nobody; `explain` asks a proxy, everything
+//! else a controller, of a cluster or of `local`.
 
 pub mod args;
 pub mod explain;

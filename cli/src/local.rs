@@ -1,4 +1,5 @@
-//! `evenkeel local`: a controller that reads files and a proxy, in one process, with the status that a cluster would show.
+//! `evenkeel local`: a controller that reads files and a proxy, in one process, with the status that a cluster would
+//! show.
 //!
 //! The config channel is the same, but for the network: the publisher calls the proxy's handler.
 

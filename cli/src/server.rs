@@ -60,8 +60,8 @@ pub async fn rows<T: DeserializeOwned>(server: &Server, kind: &str) -> anyhow::R
     read(&body)
 }
 
-/// What a proxy says at `path` of its admin page: of the cluster's proxies the one called `proxy`, or the first that does not
-/// say 404.
+/// What a proxy says at `path` of its admin page: of the cluster's proxies the one called `proxy`, or the first that
+/// does not say 404.
 ///
 /// # Errors
 /// If no proxy answers, with what to do about it, or what it says is no success.

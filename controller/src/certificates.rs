@@ -1,9 +1,9 @@
 //! The Secrets that the config channel's certificates are in, made and renewed by whichever replica comes first.
 //!
-//! The authority's key is in a Secret that no proxy mounts; each role has a Secret of its own, of the form that is mounted. A
-//! Secret that does not carry our mark is somebody else's, cert-manager's for instance: it is read and never written. What
-//! makes certificates is `evenkeel_tls::authority`, which is pure. Deliberately absent: a change of authority, whose bundle
-//! is the `ca.crt` that is kept here.
+//! The authority's key is in a Secret that no proxy mounts; each role has a Secret of its own, of the form that is
+//! mounted. A Secret that does not carry our mark is somebody else's, cert-manager's for instance: it is read and never
+//! written. What makes certificates is `evenkeel_tls::authority`, which is pure. Deliberately absent: a change of
+//! authority, whose bundle is the `ca.crt` that is kept here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -129,8 +129,8 @@ impl Certificates {
     }
 
     /// Makes what is missing and renews what is due: the authority, the controller's certificate and one for each of
-    /// `classes`. Any replica may, at any time; of two the first wins. Answers the controller's own files, so that it need
-    /// not wait for the kubelet to mount them.
+    /// `classes`. Any replica may, at any time; of two the first wins. Answers the controller's own files, so that it
+    /// need not wait for the kubelet to mount them.
     ///
     /// # Errors
     /// If a Secret can be neither read nor made.

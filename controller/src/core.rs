@@ -1,4 +1,5 @@
-//! The controller's only mutable state, and the one step that turns what happened into what is to be done. No I/O, no clock:
+//! The controller's only mutable state, and the one step that turns what happened into what is to be done. No I/O, no
+//! clock:
 //! [`Core::step`] is told the time and returns versions to publish, effects to carry out, and when it wants to be called again.
 
 mod effects;
@@ -149,8 +150,8 @@ impl Core {
         self.told |= known != verdict.refusal;
     }
 
-    /// Becomes the leader. `adopted` are the snapshots that the proxies have: from them come the last good versions of pools
-    /// that cannot be read now, and the ports of pools that are gone but still bound.
+    /// Becomes the leader. `adopted` are the snapshots that the proxies have: from them come the last good versions of
+    /// pools that cannot be read now, and the ports of pools that are gone but still bound.
     pub fn lead(&mut self, epoch: u64, adopted: &[ReceivedSnapshot], now: Now) {
         self.role = Role::Leader { epoch, since: now.instant };
         self.fleet.begin_epoch(now.instant);

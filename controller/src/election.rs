@@ -1,13 +1,13 @@
 //! Which replica leads, and under which epoch: by a Lease, as client-go does it, with fencing on top.
 //!
-//! The epoch is the Lease's count of transitions, raised by the same compare-and-swap that sets the holder, so that no two
-//! leaderships have the same. It orders pushes at the proxies; the [`Fence`] stops a leader that has lost the API server,
-//! five seconds before another can take over, by the monotonic clock alone.
+//! The epoch is the Lease's count of transitions, raised by the same compare-and-swap that sets the holder, so that no
+//! two leaderships have the same. It orders pushes at the proxies; the [`Fence`] stops a leader that has lost the API
+//! server, five seconds before another can take over, by the monotonic clock alone.
 //!
-//! A Lease that is deleted is made anew by the leader, under a higher epoch. Where there is none, nobody can tell whether
-//! there was a leader, so any other replica waits until one must have stopped. To spare the first start that wait, the chart
-//! lays down a Lease that nobody holds. A replica that never saw the deleted one learns of a higher epoch from the proxies
-//! ([`Elector::raise_above`]).
+//! A Lease that is deleted is made anew by the leader, under a higher epoch. Where there is none, nobody can tell
+//! whether there was a leader, so any other replica waits until one must have stopped. To spare the first start that
+//! wait, the chart lays down a Lease that nobody holds. A replica that never saw the deleted one learns of a higher
+//! epoch from the proxies ([`Elector::raise_above`]).
 
 mod decide;
 mod fence;
@@ -75,8 +75,8 @@ impl Elector {
         self.leadership.clone()
     }
 
-    /// A proxy has had a push of this epoch that was not ours: a leader takes a higher one, if the Lease says that it still
-    /// leads.
+    /// A proxy has had a push of this epoch that was not ours: a leader takes a higher one, if the Lease says that it
+    /// still leads.
     pub fn raise_above(&self, epoch: u64) {
         if epoch > decide::MAX_EPOCH {
             tracing::error!(epoch, "a proxy tells of an epoch that no Lease can have, ignored");

@@ -1,5 +1,5 @@
-//! Runs the core: events, answers, questions and time go in, versions and effects come out. The only place where the pure
-//! core meets tasks and clocks.
+//! Runs the core: events, answers, questions and time go in, versions and effects come out. The only place where the
+//! pure core meets tasks and clocks.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What the proxies said: which version each of them uses, what each of them thinks of the endpoints, and who is silent.
+//! What the proxies said: which version each of them uses, what each of them thinks of the endpoints, and who is
+//! silent.
 
 use std::{
     collections::BTreeMap,
@@ -201,8 +202,8 @@ impl Member {
         u32::try_from(rejected).unwrap_or(u32::MAX)
     }
 
-    /// Whether it holds the endpoint for healthy, and has not taken it out for how it answers; false if it has not said, or
-    /// has been silent since.
+    /// Whether it holds the endpoint for healthy, and has not taken it out for how it answers; false if it has not
+    /// said, or has been silent since.
     #[must_use]
     pub fn holds_healthy(&self, pool: &str, endpoint: &str, now: Instant) -> bool {
         self.report_of(pool, endpoint, now).is_some_and(EndpointReport::is_healthy)

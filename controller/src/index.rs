@@ -48,7 +48,8 @@ struct Serving {
 /// What a batch of events may have changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Pools whose own object changed, or the class or namespace that they belong to: all of them is to be looked at again.
+    /// Pools whose own object changed, or the class or namespace that they belong to: all of them is to be looked at
+    /// again.
     pub pools: BTreeSet<ObjectName>,
     /// Pools of whose backends' endpoints some changed.
     pub endpoints: BTreeSet<ObjectName>,
@@ -59,8 +60,8 @@ pub struct Changes {
 }
 
 impl Index {
-    /// Takes in a change. O(log n), but for classes, namespaces and regions, which look at every pool, and weights of pods, which
-    /// look at every slice.
+    /// Takes in a change. O(log n), but for classes, namespaces and regions, which look at every pool, and weights of
+    /// pods, which look at every slice.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Pool(name, pool) => self.put_pool(name, *pool),
@@ -174,8 +175,8 @@ impl Index {
         &self.proxies
     }
 
-    /// Addresses of the controllers and proxies in `namespace`, of both IP families, ready or not: what the slices of our own
-    /// Services hold.
+    /// Addresses of the controllers and proxies in `namespace`, of both IP families, ready or not: what the slices of
+    /// our own Services hold.
     #[must_use]
     pub fn own_pods(&self, namespace: &str) -> BTreeMap<IpAddr, &'static str> {
         let mut pods = BTreeMap::new();
@@ -213,7 +214,8 @@ impl Index {
         }
     }
 
-    /// Says which version of a pool serves: from now on that decides which changes concern the pool. O(log n) for each backend.
+    /// Says which version of a pool serves: from now on that decides which changes concern the pool. O(log n) for each
+    /// backend.
     pub fn serves(&mut self, name: &ObjectName, spec: Option<&BalancerPoolSpec>) {
         for service in self.serving.remove(name).into_iter().flat_map(|gone| gone.services) {
             if let Some(pools) = self.pools_of.get_mut(&service) {

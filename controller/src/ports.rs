@@ -1,8 +1,9 @@
 //! Which port of the proxies belongs to which listener of which pool, per class.
 //!
-//! The record of an allotment is the pool's Service, so that a new leader finds it; what is here follows from the Services
-//! and from time. A port goes through: allotted (bound by the proxies), published (the Service has it), released (the Service
-//! has it no more; still bound for a minute, for clients whose nodes have not heard), resting (nobody gets it for ten).
+//! The record of an allotment is the pool's Service, so that a new leader finds it; what is here follows from the
+//! Services and from time. A port goes through: allotted (bound by the proxies), published (the Service has it),
+//! released (the Service has it no more; still bound for a minute, for clients whose nodes have not heard), resting
+//! (nobody gets it for ten).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +52,8 @@ pub struct Claim {
 }
 
 impl Ports {
-    /// Takes over what Services (or proxies) record. Of two claims of a port the older pool's stands, then the lower UID's.
+    /// Takes over what Services (or proxies) record. Of two claims of a port the older pool's stands, then the lower
+    /// UID's.
     pub fn adopt(&mut self, mut claims: Vec<Claim>) {
         claims.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
         for claim in claims {
@@ -73,8 +75,8 @@ impl Ports {
         self.held.get(key).copied()
     }
 
-    /// Allots a port to a listener that has none: the one that it had, if it was released just now, else the lowest free.
-    /// `None` if there is none.
+    /// Allots a port to a listener that has none: the one that it had, if it was released just now, else the lowest
+    /// free. `None` if there is none.
     pub fn allot(&mut self, key: &ListenerKey) -> Option<u16> {
         if let Some(port) = self.port(key) {
             return Some(port);
@@ -95,8 +97,8 @@ impl Ports {
         Some(port)
     }
 
-    /// Releases the ports of listeners that are not wanted any more, unless a Service still has them; unbinds and frees what
-    /// has waited long enough.
+    /// Releases the ports of listeners that are not wanted any more, unless a Service still has them; unbinds and frees
+    /// what has waited long enough.
     pub fn settle(
         &mut self,
         wanted: &BTreeSet<ListenerKey>,

@@ -1,7 +1,7 @@
 //! Answers proxies that boot: GET /v1/snapshot, on every replica.
 //!
-//! The certificate says which class is asked for. A follower's version has epoch 0, so that it never outranks a leader's;
-//! before every watch has had its first full list there is no version, and the answer is 503.
+//! The certificate says which class is asked for. A follower's version has epoch 0, so that it never outranks a
+//! leader's; before every watch has had its first full list there is no version, and the answer is 503.
 
 use std::sync::Arc;
 

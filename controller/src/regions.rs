@@ -1,7 +1,7 @@
 //! Which region a zone is in, by what nodes say of themselves.
 //!
-//! A zone is in one region (so Kubernetes has it). Where nodes disagree, one of them is wrong, and nobody knows which: the zone has
-//! no region then.
+//! A zone is in one region (so Kubernetes has it). Where nodes disagree, one of them is wrong, and nobody knows which:
+//! the zone has no region then.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,8 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// Takes what a node says of itself; `None` if nothing, or it is gone. Whether the region of any zone is another one by that.
+    /// Takes what a node says of itself; `None` if nothing, or it is gone. Whether the region of any zone is another
+    /// one by that.
     pub fn put(&mut self, node: String, place: Option<NodePlace>) -> bool {
         if self.nodes.get(&node) == place.as_ref() {
             return false;

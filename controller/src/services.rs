@@ -1,5 +1,5 @@
-//! The Services that bring clients to a pool: one with a selector in the namespace of the proxies, so that its membership does
-//! not depend on the controller, and an ExternalName alias in the pool's own namespace. Pure.
+//! The Services that bring clients to a pool: one with a selector in the namespace of the proxies, so that its
+//! membership does not depend on the controller, and an ExternalName alias in the pool's own namespace. Pure.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ use crate::{
 /// Longest name of a Service (DNS-1035).
 const MAX_NAME: usize = 63;
 
-/// Name of the Service of a pool, from namespace and pool; shortened or, where two pools could share it, told apart by a hash.
+/// Name of the Service of a pool, from namespace and pool; shortened or, where two pools could share it, told apart by
+/// a hash.
 #[must_use]
 pub fn service_name(pool: &ObjectName) -> String {
     let plain = format!("pool-{}-{}", pool.namespace, pool.name);
@@ -108,8 +109,8 @@ pub fn is_as_desired(observed: &Service, desired: &DesiredService) -> bool {
             .is_none_or(|class| observed.load_balancer_class.as_ref() == Some(class))
 }
 
-/// The Service's annotations: the pool's, and a fingerprint of all that the pool says. An API server keeps what is said no
-/// more until it is told so; by the fingerprint we see that it has to be.
+/// The Service's annotations: the pool's, and a fingerprint of all that the pool says. An API server keeps what is said
+/// no more until it is told so; by the fingerprint we see that it has to be.
 #[must_use]
 pub fn annotations(template: &ServiceTemplate) -> BTreeMap<String, String> {
     let text = serde_json::to_string(template).unwrap_or_default();

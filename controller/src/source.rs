@@ -1,4 +1,5 @@
-//! Where events come from. A source reduces what it reads before it hands it on, and knows nothing of what becomes of it.
+//! Where events come from. A source reduces what it reads before it hands it on, and knows nothing of what becomes of
+//! it.
 //!
 //! A source ends when nobody takes its events any more; it waits while the queue is full and drops nothing.
 

@@ -1,5 +1,5 @@
-//! What people are shown: pools, endpoints and proxies as rows. Served as JSON at `/api/v1/{pools,endpoints,proxies}`; every
-//! number in it was computed or reported.
+//! What people are shown: pools, endpoints and proxies as rows. Served as JSON at `/api/v1/{pools,endpoints,proxies}`;
+//! every number in it was computed or reported.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The ports of probes and metrics, and of explanations: plain, read-only, bounded. The latter is for this machine, or pod, alone.
+//! The ports of probes and metrics, and of explanations: plain, read-only, bounded. The latter is for this machine, or
+//! pod, alone.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! A question of the proxy's own to an endpoint, apart from requests: one GET over a connection of its own, which ends with it.
+//! A question of the proxy's own to an endpoint, apart from requests: one GET over a connection of its own, which ends
+//! with it.
 
 use std::{future::Future, net::SocketAddr};
 

@@ -1,5 +1,5 @@
-//! The time that balancing is told: monotone, and counted from a day before this process first asked, so that it can be told of
-//! what was before.
+//! The time that balancing is told: monotone, and counted from a day before this process first asked, so that it can be
+//! told of what was before.
 
 use std::{
     sync::LazyLock,
@@ -27,7 +27,8 @@ pub(crate) fn until(moment: SystemTime) -> Duration {
     moment.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-/// A moment of the time of day, which another machine may have told: what lies ahead is now, what lies far back a day ago.
+/// A moment of the time of day, which another machine may have told: what lies ahead is now, what lies far back a day
+/// ago.
 pub(crate) fn at(moment: SystemTime) -> Time {
     let ago = SystemTime::now().duration_since(moment).unwrap_or_default();
     Time::ZERO.after((DAY + EPOCH.elapsed()).saturating_sub(ago))

@@ -1,5 +1,6 @@
-//! The way to the end, in which no request is lost: accept for a while yet, as others may not know; then close the listeners,
-//! answer what comes over open connections and tell each client that it was the last; leave when all have gone, or in time.
+//! The way to the end, in which no request is lost: accept for a while yet, as others may not know; then close the
+//! listeners, answer what comes over open connections and tell each client that it was the last; leave when all have
+//! gone, or in time.
 
 use std::time::Duration;
 

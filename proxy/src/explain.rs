@@ -1,6 +1,6 @@
-//! What would become of a request: which endpoint it would get, with which scores, and why each of the others was passed over.
-//! Nothing is sent and nothing is counted, though Prequal is brought the reports that such a request would bring it. Where chance or a
-//! turn decides, it is what the next such request may get.
+//! What would become of a request: which endpoint it would get, with which scores, and why each of the others was
+//! passed over. Nothing is sent and nothing is counted, though Prequal is brought the reports that such a request would
+//! bring it. Where chance or a turn decides, it is what the next such request may get.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -61,8 +61,8 @@ pub struct Explanation {
     /// Simpler ways that were taken because something was missing, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
-    /// Keys of the backends that are in a panic: fewer of their endpoints are well than `healthCheck.panicThreshold` asks for, and
-    /// all get requests.
+    /// Keys of the backends that are in a panic: fewer of their endpoints are well than `healthCheck.panicThreshold`
+    /// asks for, and all get requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub panicking: Vec<String>,
     /// All endpoints, those in rotation first.
@@ -104,8 +104,8 @@ pub struct Candidate {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Score {
-    /// `Cost`; of Prequal `Cold` (the latency in milliseconds), which goes before `Hot` (requests in flight); `Full` by bounded
-    /// load (requests in flight).
+    /// `Cost`; of Prequal `Cold` (the latency in milliseconds), which goes before `Hot` (requests in flight); `Full` by
+    /// bounded load (requests in flight).
     pub kind: String,
     /// The figure.
     pub value: f64,
@@ -140,8 +140,8 @@ impl From<RequestError> for ExplainError {
 }
 
 impl Question {
-    /// Reads the query of a URL: `pool=NAMESPACE/NAME`, and as wanted `method`, `path`, `host`, `client`, `algo`, and any
-    /// number of `header=NAME:VALUE`.
+    /// Reads the query of a URL: `pool=NAMESPACE/NAME`, and as wanted `method`, `path`, `host`, `client`, `algo`, and
+    /// any number of `header=NAME:VALUE`.
     ///
     /// # Errors
     /// If no request could be like that.

@@ -1,5 +1,6 @@
-//! Active checks of endpoints, apart from requests. Each endpoint has a task of its own on the control runtime; what it finds
-//! is kept by the endpoint's identity, so that it survives pushes, and a change asks the plane to build that pool anew.
+//! Active checks of endpoints, apart from requests. Each endpoint has a task of its own on the control runtime; what it
+//! finds is kept by the endpoint's identity, so that it survives pushes, and a change asks the plane to build that pool
+//! anew.
 
 mod probe;
 mod record;
@@ -121,7 +122,8 @@ impl PoolChecks {
         Self { all: Arc::clone(all), room: all.room.part(limits::CHECKS_OF_POOL_AT_ONCE) }
     }
 
-    /// Starts to check an endpoint, the first time at once, in place of whoever did; `None` if there is nothing to check.
+    /// Starts to check an endpoint, the first time at once, in place of whoever did; `None` if there is nothing to
+    /// check.
     pub(crate) fn start(
         self: &Arc<Self>,
         subject: Subject,

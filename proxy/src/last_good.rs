@@ -1,8 +1,8 @@
 //! The last good state on disk, from which a restarted proxy serves without a controller.
 //!
-//! Two files: the state, written anew when it changes, and a stamp of the last contact that confirmed it, which is small.
-//! Both are private, replaced by rename and synced, so that there is always a whole one. A folder that outlives the
-//! container and not the pod is the right place.
+//! Two files: the state, written anew when it changes, and a stamp of the last contact that confirmed it, which is
+//! small. Both are private, replaced by rename and synced, so that there is always a whole one. A folder that outlives
+//! the container and not the pod is the right place.
 
 use std::{
     fs::{self, File, OpenOptions},

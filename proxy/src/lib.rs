@@ -1,8 +1,8 @@
 //! The data plane: carries the traffic of pools to their endpoints.
 //!
 //! A request's way: [`listener`] accepts, `connection` finds the protocol, `request` holds all that can become of it,
-//! `endpoint` connects, and `respond` is the only place where an error becomes a response. [`plane`] is the one mutator of
-//! what requests see, a snapshot swapped whole.
+//! `endpoint` connects, and `respond` is the only place where an error becomes a response. [`plane`] is the one mutator
+//! of what requests see, a snapshot swapped whole.
 //!
 //! [`control`] is the proxy's end of the config channel.
 //!

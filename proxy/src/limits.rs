@@ -15,8 +15,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a client's connection to be idle between two requests.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// For a client to send the next bytes of a body before the endpoint has begun to answer, where its pool allows more; and to take
-/// what is for it before a pool is known.
+/// For a client to send the next bytes of a body before the endpoint has begun to answer, where its pool allows more;
+/// and to take what is for it before a pool is known.
 pub(crate) const CLIENT_STALL: Duration = Duration::from_secs(60);
 
 /// Bytes of a request's head over HTTP/1, and of the buffer that holds it.
@@ -48,8 +48,9 @@ pub(crate) const HOPS: usize = 32;
 
 /// Bytes of a response's head, and of the buffer that relays its body.
 pub(crate) const RESPONSE_BUFFER: usize = 256 << 10;
-/// How long a connection to an endpoint is kept idle. Shorter than what common servers allow (Node, uvicorn and Apache close
-/// after 5 s), so that it is nearly always this side that closes, and no request is sent into a closing connection.
+/// How long a connection to an endpoint is kept idle. Shorter than what common servers allow (Node, uvicorn and Apache
+/// close after 5 s), so that it is nearly always this side that closes, and no request is sent into a closing
+/// connection.
 pub(crate) const ENDPOINT_IDLE: Duration = Duration::from_secs(4);
 /// A connection that has been idle for longer is looked at once more before it is used.
 pub(crate) const ENDPOINT_FRESH: Duration = Duration::from_millis(10);
@@ -76,7 +77,8 @@ pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
 /// Probes of load that a thread has under way at once.
 pub(crate) const PROBES_AT_ONCE: usize = 256;
-/// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the pool's.
+/// Time after which a probe is given up, and its connection with it. What counts as a sample is a shorter time, the
+/// pool's.
 pub(crate) const PROBE: Duration = Duration::from_secs(1);
 
 /// Prometheus pages of endpoints that are read at once.
@@ -95,7 +97,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const OBSERVATION: Duration = Duration::from_secs(1);
 /// Time after which what follows load or evidence is made anew, where it is an algorithm that only some requests name.
 pub(crate) const OVERRIDES: Duration = Duration::from_secs(1);
-/// Between two looks, where something was learned that should not wait, such as that an endpoint has failed as often as is allowed.
+/// Between two looks, where something was learned that should not wait, such as that an endpoint has failed as often as
+/// is allowed.
 pub(crate) const URGENT: Duration = Duration::from_millis(20);
 
 /// Endpoints that have series of their own among the metrics.

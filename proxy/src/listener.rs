@@ -81,8 +81,8 @@ impl Door {
     }
 }
 
-/// Binds and listens on `address` alone. The unspecified IPv6 address takes IPv4 too, and falls back to that of IPv4 where
-/// there is no IPv6.
+/// Binds and listens on `address` alone. The unspecified IPv6 address takes IPv4 too, and falls back to that of IPv4
+/// where there is no IPv6.
 ///
 /// # Errors
 /// As of the system: port taken, address not of this machine, not permitted.

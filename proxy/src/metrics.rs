@@ -1,7 +1,8 @@
 //! All metrics of the program.
 //!
-//! What belongs to a pool or an endpoint hangs on it ([`PoolMetrics`], [`EndpointMetrics`]) and is shown while it exists: a
-//! request touches only those handles, no label is looked up on its way, and series go with what they describe.
+//! What belongs to a pool or an endpoint hangs on it ([`PoolMetrics`], [`EndpointMetrics`]) and is shown while it
+//! exists: a request touches only those handles, no label is looked up on its way, and series go with what they
+//! describe.
 
 pub(crate) mod family;
 pub(crate) mod process;

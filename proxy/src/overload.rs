@@ -1,5 +1,5 @@
-//! Memory that runs out. Near the limit of its container the process refuses first what is asked anew, then who comes anew, rather
-//! than be killed with all that it carries.
+//! Memory that runs out. Near the limit of its container the process refuses first what is asked anew, then who comes
+//! anew, rather than be killed with all that it carries.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The one mutator of what requests see. Pushes and changes of health both go through its lock, which no request takes, and
-//! end in the swap of one snapshot; so neither can undo the other.
+//! The one mutator of what requests see. Pushes and changes of health both go through its lock, which no request takes,
+//! and end in the swap of one snapshot; so neither can undo the other.
 
 mod check;
 mod claims;
@@ -81,10 +81,10 @@ impl Plane {
         Ok(Self(Arc::new(Inner { shared: Arc::clone(shared), checks, ledger, refresher })))
     }
 
-    /// Makes `desired`, the whole set of pools, what requests see. Binds what is new, builds off the request path, swaps one
-    /// snapshot, and carries over what was learned by the identity of the endpoints. When it returns, every thread uses the
-    /// new state, but for the pools in the answer: those keep the version that they had, if any, and are told the field and
-    /// the way out. It runs to its end even if the caller does not wait for it.
+    /// Makes `desired`, the whole set of pools, what requests see. Binds what is new, builds off the request path,
+    /// swaps one snapshot, and carries over what was learned by the identity of the endpoints. When it returns, every
+    /// thread uses the new state, but for the pools in the answer: those keep the version that they had, if any, and
+    /// are told the field and the way out. It runs to its end even if the caller does not wait for it.
     pub async fn activate(
         &self,
         desired: BTreeMap<PoolUid, Arc<PoolDocument>>,

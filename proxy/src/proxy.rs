@@ -1,5 +1,5 @@
-//! A proxy in this process: its threads, its plane, and what is asked of it. Signals, ports of probes and the config channel
-//! are the caller's.
+//! A proxy in this process: its threads, its plane, and what is asked of it. Signals, ports of probes and the config
+//! channel are the caller's.
 
 use std::{io, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 

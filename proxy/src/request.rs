@@ -1,4 +1,5 @@
-//! The life of a request, with all its branches. It takes one snapshot and keeps it, unless it has to wait for an endpoint.
+//! The life of a request, with all its branches. It takes one snapshot and keeps it, unless it has to wait for an
+//! endpoint.
 
 pub(crate) mod account;
 pub(crate) mod affinity;

@@ -1,5 +1,5 @@
-//! Places for what goes on at once beside requests. All pools share them, and each may take a part, so that one whose endpoints hang
-//! leaves the rest to others.
+//! Places for what goes on at once beside requests. All pools share them, and each may take a part, so that one whose
+//! endpoints hang leaves the rest to others.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(crate) struct Place<'a> {
 impl PoolRoom {
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Place<'_> {
-        // Never closed; if they were, there would only be no bound. A pool waits for its own first, lest it holds another's place.
+        // Never closed; if they were, there would only be no bound. A pool waits for its own first, lest it holds
+        // another's place.
         let own = self.own.acquire().await.ok();
         Place { _own: own, _of_all: self.all.0.acquire().await.ok() }
     }

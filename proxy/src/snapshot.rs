@@ -1,5 +1,5 @@
-//! What a request sees: the pools as they are at one moment, ready to be routed to and picked from. Immutable; every change
-//! of configuration or health makes a new one, and a request keeps the one that it began with.
+//! What a request sees: the pools as they are at one moment, ready to be routed to and picked from. Immutable; every
+//! change of configuration or health makes a new one, and a request keeps the one that it began with.
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,7 @@
-//! What endpoints use of CPU and memory, read from their Prometheus pages for Adaptive, apart from requests. Each endpoint has a
-//! task of its own on the control runtime; what it read last is kept by the endpoint's identity, and the mutator brings it to the
-//! tuner. A page that cannot be had or is not in order is counted, and is as if it had not been read.
+//! What endpoints use of CPU and memory, read from their Prometheus pages for Adaptive, apart from requests. Each
+//! endpoint has a task of its own on the control runtime; what it read last is kept by the endpoint's identity, and the
+//! mutator brings it to the tuner. A page that cannot be had or is not in order is counted, and is as if it had not
+//! been read.
 
 mod fetch;
 mod page;

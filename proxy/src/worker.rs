@@ -1,5 +1,5 @@
-//! A thread with a runtime of its own, which accepts, serves, and keeps its own connections to endpoints. Nothing that it
-//! does waits for another thread; what they share is in [`Shared`].
+//! A thread with a runtime of its own, which accepts, serves, and keeps its own connections to endpoints. Nothing that
+//! it does waits for another thread; what they share is in [`Shared`].
 
 use std::{
     future::Future,

@@ -1,5 +1,5 @@
-//! Who takes part: an algorithm by name, with its defaults. Of parameters only the hash table and function, bounded load and probes vary,
-//! each by a name of its own.
+//! Who takes part: an algorithm by name, with its defaults. Of parameters only the hash table and function, bounded
+//! load and probes vary, each by a name of its own.
 
 use std::{fmt, str::FromStr};
 

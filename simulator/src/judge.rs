@@ -31,8 +31,8 @@ impl Verdict {
     }
 }
 
-/// Compares all that must hold to the results. What was not measured does not hold, but for what a shortened scenario leaves
-/// out altogether.
+/// Compares all that must hold to the results. What was not measured does not hold, but for what a shortened scenario
+/// leaves out altogether.
 #[must_use]
 pub fn judge(results: &Results) -> Vec<Verdict> {
     let scenario = &results.scenario;
@@ -136,7 +136,8 @@ mod tests {
         metrics::{Figures, Run},
     };
 
-    /// p99 and throughput of RoundRobin and Random for each of two seeds, in variants `a` and `b`; Auto was not measured.
+    /// p99 and throughput of RoundRobin and Random for each of two seeds, in variants `a` and `b`; Auto was not
+    /// measured.
     fn check(expect: &str, figures: [[[f64; 2]; 2]; 2], holds: bool, found: f64, at: &str) {
         let figure = if expect.contains("figure") { "" } else { "figure: p99, " };
         let text = format!(

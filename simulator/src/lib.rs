@@ -1,7 +1,8 @@
 //! A pool in simulated time: seeded, deterministic, by the code that the proxy balances with.
 //!
-//! A [`Scenario`] says what endpoints there are, what requests come, what happens, and what must hold; [`run_all`] plays it with
-//! every algorithm that takes part, and [`judge`] compares. Nothing here decides where a request goes: that is `balance`'s.
+//! A [`Scenario`] says what endpoints there are, what requests come, what happens, and what must hold; [`run_all`]
+//! plays it with every algorithm that takes part, and [`judge`] compares. Nothing here decides where a request goes:
+//! that is `balance`'s.
 
 mod arrivals;
 mod engine;

@@ -28,7 +28,8 @@ pub struct Figures {
     pub throughput: f64,
     /// Highest 99th percentile of a window in milliseconds.
     pub peak_p99: f64,
-    /// Seconds after the last change ended until each of its endpoints had half of its fair share; of no account without one.
+    /// Seconds after the last change ended until each of its endpoints had half of its fair share; of no account
+    /// without one.
     #[serde(serialize_with = "crate::report::option")]
     pub recovery: Option<f64>,
     /// Requests of each endpoint, by number.
@@ -233,8 +234,8 @@ impl Recorder {
     }
 }
 
-/// Seconds from `healed` to the end of the first window in which each of the endpoints has half of its fair share; infinite if
-/// there is none.
+/// Seconds from `healed` to the end of the first window in which each of the endpoints has half of its fair share;
+/// infinite if there is none.
 fn recovery(windows: &[Window], healed: f64, numbers: &[usize]) -> f64 {
     let fair = |window: &Window| {
         let mean = f64::from(window.counts.iter().sum::<u32>()) / window.counts.len() as f64;

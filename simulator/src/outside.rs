@@ -1,4 +1,5 @@
-//! What endpoints and operators tell the proxies from outside of the request path: load reports, and weights that someone sets.
+//! What endpoints and operators tell the proxies from outside of the request path: load reports, and weights that
+//! someone sets.
 
 use evenkeel_balance::orca::LoadReport;
 
@@ -40,8 +41,8 @@ impl Reports {
     }
 }
 
-/// Sets each endpoint's weight to its goodput over its utilization, smoothed: the ratio and not its parts, which the description of
-/// scenario 1 leaves open. A second of much work does not count for more than one of little.
+/// Sets each endpoint's weight to its goodput over its utilization, smoothed: the ratio and not its parts, which the
+/// description of scenario 1 leaves open. A second of much work does not count for more than one of little.
 #[derive(Debug)]
 pub(crate) struct Weigher {
     weights: Weights,

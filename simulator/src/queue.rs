@@ -1,5 +1,5 @@
-//! What happens when: FIFO lanes for events a constant time ahead, beside a heap for all others. A lane costs no comparisons
-//! within itself, and most events of a simulation are a network's delay or a deadline ahead.
+//! What happens when: FIFO lanes for events a constant time ahead, beside a heap for all others. A lane costs no
+//! comparisons within itself, and most events of a simulation are a network's delay or a deadline ahead.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -10,7 +10,8 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lane(usize);
 
-/// Events in the order of their times; of equal times first by lane, then those of the heap, each in the order they came.
+/// Events in the order of their times; of equal times first by lane, then those of the heap, each in the order they
+/// came.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
     lanes: Vec<(u64, VecDeque<(u64, E)>)>,

@@ -1,5 +1,5 @@
-//! Which server finishes its next request first: a tournament, in which a changed time is played again in O(log n) and leaves
-//! no stale event behind.
+//! Which server finishes its next request first: a tournament, in which a changed time is played again in O(log n) and
+//! leaves no stale event behind.
 
 /// The times of so many runners, and who is first.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Scenarios as files: a base, a matrix of what varies, who takes part, and what must hold. Strict: an unknown field is refused,
-//! and every complaint names the field.
+//! Scenarios as files: a base, a matrix of what varies, who takes part, and what must hold. Strict: an unknown field is
+//! refused, and every complaint names the field.
 
 mod case;
 mod check;

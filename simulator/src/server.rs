@@ -1,9 +1,9 @@
-//! What stands behind an endpoint: processor sharing, workers with a queue, or no limit at all; at a speed that may change while
-//! requests are served.
+//! What stands behind an endpoint: processor sharing, workers with a queue, or no limit at all; at a speed that may
+//! change while requests are served.
 //!
-//! All that are served progress alike, so that a server keeps one virtual clock of the work done for each of them: a request
-//! ends when that clock reaches what it showed at its beginning plus the request's work. A change of speed, or of how many share
-//! the cores, only changes how fast the clock runs.
+//! All that are served progress alike, so that a server keeps one virtual clock of the work done for each of them: a
+//! request ends when that clock reaches what it showed at its beginning plus the request's work. A change of speed, or
+//! of how many share the cores, only changes how fast the clock runs.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -17,8 +17,8 @@ use crate::number;
 pub(crate) enum Discipline {
     /// All are served, each by its own core.
     Unlimited,
-    /// All are served, each by at most one of so many cores; `contended` is what of them is left when there are more requests
-    /// than cores.
+    /// All are served, each by at most one of so many cores; `contended` is what of them is left when there are more
+    /// requests than cores.
     Sharing { cores: f64, contended: f64 },
     /// So many are served, the others wait in their order, at most `queue` of them.
     Workers { count: u32, queue: usize },

@@ -1,5 +1,5 @@
-//! What changes servers while requests come: noise, spare capacity that moves, slowness, faults, and how fast the new ones get warm.
-//! It turns a case into servers and a list of moments; the engine asks it what to do at each.
+//! What changes servers while requests come: noise, spare capacity that moves, slowness, faults, and how fast the new
+//! ones get warm. It turns a case into servers and a list of moments; the engine asks it what to do at each.
 
 use evenkeel_balance::EndpointId;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};

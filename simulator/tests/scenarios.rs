@@ -1,5 +1,5 @@
-//! The scenarios of the project, shortened by what each says of that: what must hold still holds, but for what says that it
-//! means nothing then. `make simulate` plays them in full.
+//! The scenarios of the project, shortened by what each says of that: what must hold still holds, but for what says
+//! that it means nothing then. `make simulate` plays them in full.
 
 use std::path::{Path, PathBuf};
 

@@ -77,8 +77,8 @@ impl Client {
         Self { identity, expected, address, idle: Mutex::new(None) }
     }
 
-    /// Sends `request`, whose target is a path, and reads the answer of at most `limit` bytes. A connection that was closed
-    /// while idle is opened anew; so only send what may arrive twice.
+    /// Sends `request`, whose target is a path, and reads the answer of at most `limit` bytes. A connection that was
+    /// closed while idle is opened anew; so only send what may arrive twice.
     ///
     /// There is no time-out but that of the handshake: wrap it in one.
     ///

@@ -207,7 +207,8 @@ fn certificates(pem: &[u8], file: &'static str) -> Result<Vec<CertificateDer<'st
     }
 }
 
-/// Our own bundle must lead to our own certificate, or peers with the same bundle will refuse us: the files are of two sets.
+/// Our own bundle must lead to our own certificate, or peers with the same bundle will refuse us: the files are of two
+/// sets.
 fn verify_own(
     chain: &[CertificateDer<'static>],
     role: &Role,

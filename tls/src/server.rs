@@ -96,8 +96,8 @@ fn into_body_error(error: Box<dyn std::error::Error + Send + Sync>, limit: usize
     if error.is::<LengthLimitError>() { BodyError::TooLarge(limit) } else { BodyError::Broken(error) }
 }
 
-/// Serves HTTP/1.1 until `shutdown` completes and open requests are answered, or a few seconds more. `handler` gets the role
-/// of the peer, or `None` if its certificate is of our bundle and names none.
+/// Serves HTTP/1.1 until `shutdown` completes and open requests are answered, or a few seconds more. `handler` gets the
+/// role of the peer, or `None` if its certificate is of our bundle and names none.
 pub async fn serve<H, F>(
     listener: TcpListener,
     identity: Arc<Identity>,

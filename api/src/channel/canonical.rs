@@ -58,8 +58,8 @@ impl PoolText {
     }
 }
 
-/// SHA-256 in hexadecimal over a line `UID hash\n` for each pool, in byte order of the UIDs: what `sha256sum` gives for such
-/// a file. `pools` must come in that order, as a `BTreeMap` does.
+/// SHA-256 in hexadecimal over a line `UID hash\n` for each pool, in byte order of the UIDs: what `sha256sum` gives for
+/// such a file. `pools` must come in that order, as a `BTreeMap` does.
 pub fn snapshot_hash<'a>(pools: impl IntoIterator<Item = (&'a str, Digest)>) -> String {
     let mut hasher = Sha256::new();
     for (uid, digest) in pools {

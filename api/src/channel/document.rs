@@ -1,6 +1,6 @@
-//! The documents. Fields at their default are left out, so that a proxy one version older still understands them; a field
-//! that a proxy does not know makes it reject that pool alone. What a proxy carries out just as the pool says it has the form
-//! that it has in the spec; see [`crate::schema`] for its rules.
+//! The documents. Fields at their default are left out, so that a proxy one version older still understands them; a
+//! field that a proxy does not know makes it reject that pool alone. What a proxy carries out just as the pool says it
+//! has the form that it has in the spec; see [`crate::schema`] for its rules.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -77,8 +77,8 @@ pub struct PoolDocument {
     /// Zones of the proxies of the class, by name, as far as they are known. Told only where there is a locality.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proxy_zones: BTreeMap<String, String>,
-    /// Regions of the zones that endpoints of the pool and proxies of the class are in, as far as they are known. Told only where the
-    /// locality goes by regions.
+    /// Regions of the zones that endpoints of the pool and proxies of the class are in, as far as they are known. Told
+    /// only where the locality goes by regions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub zone_regions: BTreeMap<String, String>,
     /// What becomes of the load that endpoints report, as in the pool's spec.
@@ -96,7 +96,8 @@ pub struct PoolDocument {
     /// How much the endpoints are given at a time, as in the pool's spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are limits, or a locality.
+    /// Live proxies of the class, each of which takes its part of the limits. Told only where there are limits, or a
+    /// locality.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1))]
     pub proxies: u32,
@@ -142,7 +143,8 @@ pub struct EndpointDocument {
     /// The pod terminates and still serves: it takes new requests only if the backend has no other.
     #[serde(default, skip_serializing_if = "is_default")]
     pub terminating: bool,
-    /// When the pod became ready, by the clock of its node: slow start counts from there. Said only where the pool has slow start.
+    /// When the pod became ready, by the clock of its node: slow start counts from there. Said only where the pool has
+    /// slow start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub ready_since: Option<Timestamp>,

@@ -135,7 +135,8 @@ pub struct AutoReport {
     pub reporting: f64,
     /// The score of each algorithm that may be chosen and can be used now; lower is better.
     pub scores: BTreeMap<String, f64>,
-    /// By how many requests, played again through each of the algorithms, older ones counting less; 0: the scores are predictions.
+    /// By how many requests, played again through each of the algorithms, older ones counting less; 0: the scores are
+    /// predictions.
     #[serde(default)]
     pub played: u32,
 }

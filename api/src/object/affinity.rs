@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// A client whose first request went to an endpoint is sent there again, even if the endpoint drains or terminates; if it is gone
-/// or unhealthy, the algorithm picks another, and the client is told so.
+/// A client whose first request went to an endpoint is sent there again, even if the endpoint drains or terminates; if
+/// it is gone or unhealthy, the algorithm picks another, and the client is told so.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionAffinity {

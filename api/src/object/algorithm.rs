@@ -14,8 +14,8 @@ pub use hash::{
 
 use crate::Duration;
 
-/// How an endpoint is picked. The field named as the type holds its parameters; with type Auto, those of the algorithms that it
-/// may choose count too.
+/// How an endpoint is picked. The field named as the type holds its parameters; with type Auto, those of the algorithms
+/// that it may choose count too.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.powerOfTwoChoices) || self.type == 'PowerOfTwoChoices' || (self.type == 'Auto' && has(self.auto) && has(self.auto.allowed) && 'PowerOfTwoChoices' in self.auto.allowed)")
@@ -43,14 +43,15 @@ pub struct Algorithm {
     #[serde(default, rename = "type")]
     pub type_: AlgorithmType,
 
-    /// Parameters of PowerOfTwoChoices. Endpoints are drawn by weight, and compared by (requests in flight + 1) / weight: at light load
-    /// the heaviest idle one of those drawn takes the request. Take WeightedRoundRobin for shares by weight at light load too.
+    /// Parameters of PowerOfTwoChoices. Endpoints are drawn by weight, and compared by (requests in flight + 1) /
+    /// weight: at light load the heaviest idle one of those drawn takes the request. Take WeightedRoundRobin for shares
+    /// by weight at light load too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_of_two_choices: Option<PowerOfTwoChoices>,
 
-    /// Parameters of LeastRequest. It compares (requests in flight + 1) / weight, of equals in turn: at light load the heaviest idle
-    /// endpoint of those compared takes the request, and a lighter one only while the heavier ones are busy. Take
-    /// WeightedRoundRobin for shares by weight at light load too.
+    /// Parameters of LeastRequest. It compares (requests in flight + 1) / weight, of equals in turn: at light load the
+    /// heaviest idle endpoint of those compared takes the request, and a lighter one only while the heavier ones are
+    /// busy. Take WeightedRoundRobin for shares by weight at light load too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub least_request: Option<LeastRequest>,
 
@@ -129,21 +130,23 @@ pub enum AlgorithmType {
     /// The endpoint with the fewest requests in flight for its weight, of all, or of many in a large pool.
     #[default]
     LeastRequest,
-    /// The endpoint with the lowest product of response time and requests in flight, of a few drawn at random (Peak EWMA).
+    /// The endpoint with the lowest product of response time and requests in flight, of a few drawn at random (Peak
+    /// EWMA).
     LeastResponseTime,
-    /// Always the same endpoint for the same client, by the address that connects to the proxy, or for which a peer within the class's
-    /// `trustedCIDRs` asks in X-Forwarded-For.
+    /// Always the same endpoint for the same client, by the address that connects to the proxy, or for which a peer
+    /// within the class's `trustedCIDRs` asks in X-Forwarded-For.
     SourceIPHash,
     /// Always the same endpoint for the same key of the request.
     ConsistentHash,
-    /// The fastest endpoint of those that are not busier than usual, by samples taken ahead of the request (Prequal, NSDI
-    /// 2024).
+    /// The fastest endpoint of those that are not busier than usual, by samples taken ahead of the request (Prequal,
+    /// NSDI 2024).
     Prequal,
     /// One endpoint after the other, weighted by the load that endpoints report in their responses (gRFC A58).
     WeightedByLoad,
     /// One endpoint after the other, with weights that follow what is seen of the endpoints in small steps.
     Adaptive,
-    /// One of several algorithms, chosen by what each proxy sees of the endpoints; `status.algorithm` says which, and why.
+    /// One of several algorithms, chosen by what each proxy sees of the endpoints; `status.algorithm` says which, and
+    /// why.
     Auto,
 }
 
@@ -227,11 +230,13 @@ pub struct Prequal {
     #[schemars(range(min = 0, max = 8))]
     pub probes_per_request: u8,
 
-    /// Chance that one endpoint more is sampled for a request, in per cent: 2 `probesPerRequest` and 50 here make 2.5 on average.
+    /// Chance that one endpoint more is sampled for a request, in per cent: 2 `probesPerRequest` and 50 here make 2.5
+    /// on average.
     #[schemars(range(min = 0, max = 99))]
     pub extra_probes_percent: u8,
 
-    /// Samples dropped for each request, the oldest and the worst in turn (the paper's r_remove, with `extraRemovalsPercent`).
+    /// Samples dropped for each request, the oldest and the worst in turn (the paper's r_remove, with
+    /// `extraRemovalsPercent`).
     #[schemars(range(min = 0, max = 4))]
     pub removals_per_request: u8,
 
@@ -239,8 +244,8 @@ pub struct Prequal {
     #[schemars(range(min = 0, max = 99))]
     pub extra_removals_percent: u8,
 
-    /// Most samples kept of a backend by each thread of a proxy (the paper's m). Without it 16, or for fewer than 54 endpoints
-    /// three for every ten of them, at least 2.
+    /// Most samples kept of a backend by each thread of a proxy (the paper's m). Without it 16, or for fewer than 54
+    /// endpoints three for every ten of them, at least 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 16))]
     pub max_samples: Option<u8>,
@@ -248,13 +253,14 @@ pub struct Prequal {
     /// Age at which a sample is dropped.
     pub max_age: Duration,
 
-    /// How much faster samples come in than they are used up and dropped, in per cent (the paper's delta): a sample is used about
-    /// (100 + this) / 100 / ((1 - samples kept / endpoints) x probes - removals) times, both by request. More of it uses each sample
-    /// more often, so that the pool runs dry less, and goes by older news.
+    /// How much faster samples come in than they are used up and dropped, in per cent (the paper's delta): a sample is
+    /// used about (100 + this) / 100 / ((1 - samples kept / endpoints) x probes - removals) times, both by request.
+    /// More of it uses each sample more often, so that the pool runs dry less, and goes by older news.
     #[schemars(range(min = 0, max = 1000))]
     pub reuse_surplus_percent: u16,
 
-    /// Most requests that go by the same sample, whatever `reuseSurplusPercent` makes of it: in small backends that has no bound.
+    /// Most requests that go by the same sample, whatever `reuseSurplusPercent` makes of it: in small backends that has
+    /// no bound.
     #[schemars(range(min = 1, max = 100))]
     pub max_uses: u8,
 
@@ -273,8 +279,9 @@ pub struct Prequal {
     pub probe: Option<PrequalProbe>,
 }
 
-/// Where Prequal's samples come from. What endpoints tell themselves counts the requests of all proxies. It is a load report (ORCA,
-/// header `endpoint-load-metrics`) with the named metrics `requests_in_flight` and `latency_ms`; one without them is no sample.
+/// Where Prequal's samples come from. What endpoints tell themselves counts the requests of all proxies. It is a load
+/// report (ORCA, header `endpoint-load-metrics`) with the named metrics `requests_in_flight` and `latency_ms`; one
+/// without them is no sample.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrequalSignals {
     /// What the proxy itself sees of the endpoint: its own requests.
@@ -331,7 +338,8 @@ impl Default for Prequal {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WeightedByLoad {
-    /// Named metrics whose highest value is the utilization. Without them the application's utilization counts, else the CPU's.
+    /// Named metrics whose highest value is the utilization. Without them the application's utilization counts, else
+    /// the CPU's.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"), inner(length(min = 1, max = 128)))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<String>,
@@ -366,8 +374,8 @@ impl Default for WeightedByLoad {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Auto {
-    /// What may be chosen, the first to begin with: each with the parameters that the field beside `auto` gives it, or with its
-    /// defaults. Prequal is better with probes (`prequal.signals`), which are sent only while it is chosen.
+    /// What may be chosen, the first to begin with: each with the parameters that the field beside `auto` gives it, or
+    /// with its defaults. Prequal is better with probes (`prequal.signals`), which are sent only while it is chosen.
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed: Vec<AlgorithmType>,
 

@@ -50,8 +50,8 @@ pub struct ProxyClassSpec {
         .message("staticAddresses must be CIDRs, such as 10.1.0.0/16"))]
     pub static_addresses: Vec<String>,
 
-    /// CIDRs of peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed; others' are replaced. SourceIPHash and keys by
-    /// SourceIP go by the client that such a peer names.
+    /// CIDRs of peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed; others' are replaced.
+    /// SourceIPHash and keys by SourceIP go by the client that such a peer names.
     #[serde(default, rename = "trustedCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"), inner(length(max = 49)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
@@ -78,8 +78,8 @@ pub struct HostnameGrant {
 }
 
 impl ProxyClassSpec {
-    /// The class that the leader makes if there is no `default`: every namespace, any host name by age, Services of type
-    /// ClusterIP, no annotations, no static addresses, nobody's forwarding headers believed.
+    /// The class that the leader makes if there is no `default`: every namespace, any host name by age, Services of
+    /// type ClusterIP, no annotations, no static addresses, nobody's forwarding headers believed.
     #[must_use]
     pub fn permissive_default() -> Self {
         Self {

@@ -26,8 +26,8 @@ pub struct HealthCheck {
         .message("baseEjectionTime must not be longer than maxEjectionTime").field_path(".baseEjectionTime"))]
     pub passive: Option<PassiveHealthCheck>,
 
-    /// If less than this part of a backend's endpoints is healthy, in per cent, requests go to all of them, healthy or not: so
-    /// many at once are rather checked wrongly than broken. 0: never.
+    /// If less than this part of a backend's endpoints is healthy, in per cent, requests go to all of them, healthy or
+    /// not: so many at once are rather checked wrongly than broken. 0: never.
     #[serde(default = "default_panic_threshold")]
     #[schemars(range(min = 0, max = 100))]
     pub panic_threshold: u8,
@@ -167,8 +167,8 @@ pub struct PassiveHealthCheck {
     /// Time between two looks at rates.
     pub interval: Duration,
 
-    /// Time of the first ejection; each further one takes that much longer. It begins anew with single requests on probation. With
-    /// `active`, a check that passes ends an ejection at once.
+    /// Time of the first ejection; each further one takes that much longer. It begins anew with single requests on
+    /// probation. With `active`, a check that passes ends an ejection at once.
     pub base_ejection_time: Duration,
 
     /// Longest time of an ejection, but for up to a tenth that is added at random lest many come back at once.

@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// How much the endpoints are given at a time. The figures are for all proxies of the class together: each of them keeps to its
-/// part, which is the figure divided by the number of live proxies, rounded up.
+/// How much the endpoints are given at a time. The figures are for all proxies of the class together: each of them
+/// keeps to its part, which is the figure divided by the number of live proxies, rounded up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// What one endpoint is given.
     pub per_endpoint: EndpointLimits,
 
-    /// Where requests wait while every endpoint has all that it may, the first that came first served. Without it they are
-    /// answered 503 at once.
+    /// Where requests wait while every endpoint has all that it may, the first that came first served. Without it they
+    /// are answered 503 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
 }
@@ -23,8 +23,8 @@ pub struct Limits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointLimits {
-    /// Requests at a time. An endpoint that has so many is passed over for the others, those of other backends included, even by
-    /// the sessions that it has.
+    /// Requests at a time. An endpoint that has so many is passed over for the others, those of other backends
+    /// included, even by the sessions that it has.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub concurrent_requests: u32,
 }

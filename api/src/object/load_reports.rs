@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of the load that endpoints report in the header `endpoint-load-metrics` of their responses, or in a trailer of that
-/// name (ORCA).
+/// What becomes of the load that endpoints report in the header `endpoint-load-metrics` of their responses, or in a
+/// trailer of that name (ORCA).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadReports {

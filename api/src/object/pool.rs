@@ -78,9 +78,10 @@ pub struct BalancerPoolSpec {
         .message("window must be from 1s to 1h").field_path(".window"))]
     pub slow_start: Option<SlowStart>,
 
-    /// Which endpoints come first by where they are: those in the zone of the proxy, then those in its region, then all others.
-    /// On Kubernetes, where slices tell the zones of endpoints and of proxies, and labels of nodes the regions of zones; addresses are
-    /// nowhere. What is not known is told in the message of ResolvedRefs. Without it all are alike.
+    /// Which endpoints come first by where they are: those in the zone of the proxy, then those in its region, then all
+    /// others. On Kubernetes, where slices tell the zones of endpoints and of proxies, and labels of nodes the regions
+    /// of zones; addresses are nowhere. What is not known is told in the message of ResolvedRefs. Without it all are
+    /// alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<Locality>,
 
@@ -124,8 +125,8 @@ pub struct Listener {
     /// What clients speak: HTTP is HTTP/1.1, and HTTP/2 with prior knowledge.
     pub protocol: Protocol,
 
-    /// Host names for which requests on the fleet's shared port come to this pool too: exact, or `*.` and a domain. Of two
-    /// pools that claim the same name, the older has it. The listener's own port takes any Host.
+    /// Host names for which requests on the fleet's shared port come to this pool too: exact, or `*.` and a domain. Of
+    /// two pools that claim the same name, the older has it. The listener's own port takes any Host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"), inner(length(min = 1, max = 253),
         regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")))]
@@ -152,7 +153,8 @@ pub struct ServiceTemplate {
     #[serde(default, rename = "type")]
     pub type_: ServiceType,
 
-    /// Annotations of the Service, such as a cloud's load balancer reads. The ProxyClass says which keys a pool may set.
+    /// Annotations of the Service, such as a cloud's load balancer reads. The ProxyClass says which keys a pool may
+    /// set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub annotations: BTreeMap<String, String>,
@@ -221,9 +223,10 @@ pub enum IpFamilyPolicy {
 #[x_kube(validation = Rule::new("has(self.service) != has(self.addresses)")
     .message("a backend needs either service or addresses"))]
 pub struct Backend {
-    /// A Service of the pool's namespace; its EndpointSlices tell the endpoints. The annotation `evenkeel.dev/weight` of a pod is its
-    /// weight among them: a whole number from 0 to 1000, 1 without it. 0 drains: no new requests. RoundRobin takes any other
-    /// weight for 1. What is no such number counts as 1, and the message of ResolvedRefs tells of it.
+    /// A Service of the pool's namespace; its EndpointSlices tell the endpoints. The annotation `evenkeel.dev/weight`
+    /// of a pod is its weight among them: a whole number from 0 to 1000, 1 without it. 0 drains: no new requests.
+    /// RoundRobin takes any other weight for 1. What is no such number counts as 1, and the message of ResolvedRefs
+    /// tells of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceReference>,
 
@@ -232,7 +235,8 @@ pub struct Backend {
     #[schemars(length(min = 1, max = 256))]
     pub addresses: Option<Vec<StaticAddress>>,
 
-    /// Share of the traffic, in proportion to the other backends' weights, whatever the number of endpoints. 0 takes none.
+    /// Share of the traffic, in proportion to the other backends' weights, whatever the number of endpoints. 0 takes
+    /// none.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: u32,

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// When a request is sent again, to an endpoint that it has not been to. What may have been acted on is sent again only if its
-/// method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and it has no body. Budget and rate are each proxy's own.
+/// When a request is sent again, to an endpoint that it has not been to. What may have been acted on is sent again only
+/// if its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and it has no body. Budget and rate are each
+/// proxy's own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Retries {
@@ -21,7 +22,8 @@ pub struct Retries {
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub on: Vec<RetryOn>,
 
-    /// Statuses of a response after which a request is sent again. The last response is the client's, whatever its status.
+    /// Statuses of a response after which a request is sent again. The last response is the client's, whatever its
+    /// status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"), inner(range(min = 400, max = 599)))]
     pub codes: Vec<u16>,

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// The weight of an endpoint grows with the time since its pod became ready (without a pod: since the proxy came to know it), or
-/// since it came back from an ejection. Works with every algorithm. If most endpoints of a backend are new, all take their full
-/// weight.
+/// The weight of an endpoint grows with the time since its pod became ready (without a pod: since the proxy came to
+/// know it), or since it came back from an ejection. Works with every algorithm. If most endpoints of a backend are
+/// new, all take their full weight.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SlowStart {

@@ -111,8 +111,8 @@ pub struct EndpointCounts {
     pub ejected: u32,
     /// Endpoints that terminate and still serve, or have weight 0: no new requests.
     pub draining: u32,
-    /// Panic: backends whose requests go to all endpoints, healthy or not, on at least half of the live proxies, since fewer are
-    /// healthy than `healthCheck.panicThreshold` asks for.
+    /// Panic: backends whose requests go to all endpoints, healthy or not, on at least half of the live proxies, since
+    /// fewer are healthy than `healthCheck.panicThreshold` asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"), inner(length(max = 253)))]
     pub panicking: Vec<String>,
@@ -146,7 +146,8 @@ pub struct AlgorithmStatus {
     /// Why.
     #[schemars(length(max = 1024))]
     pub reason: String,
-    /// With Auto: what spoke for each algorithm when this one was chosen. The proxies' GET /v1/pools tells what does now.
+    /// With Auto: what spoke for each algorithm when this one was chosen. The proxies' GET /v1/pools tells what does
+    /// now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub scores: Vec<AlgorithmScore>,

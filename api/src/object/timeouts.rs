@@ -21,7 +21,8 @@ pub struct Timeouts {
         .message("request must be from 1ms to 1h"))]
     pub request: Duration,
 
-    /// For the next bytes of a body, in either direction. Until the endpoint begins to answer, a client has 60s at most.
+    /// For the next bytes of a body, in either direction. Until the endpoint begins to answer, a client has 60s at
+    /// most.
     #[serde(default = "default_stream_idle")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('24h')")
         .message("streamIdle must be from 1ms to 24h"))]

@@ -1,5 +1,5 @@
-//! What an API server asks of an object that JSON Schema has no words for: no field that the schema does not name, and nothing
-//! twice in a list that it calls a set or a map.
+//! What an API server asks of an object that JSON Schema has no words for: no field that the schema does not name, and
+//! nothing twice in a list that it calls a set or a map.
 
 use std::collections::HashSet;
 
@@ -44,8 +44,8 @@ fn walk(schema: &Value, value: &Value, path: &mut Vec<Segment>, found: &mut impl
     }
 }
 
-/// What tells an item of a list from the others: in a set the item, in a map its keys. `None` where items may be alike, and where a key
-/// is missing.
+/// What tells an item of a list from the others: in a set the item, in a map its keys. `None` where items may be alike,
+/// and where a key is missing.
 fn key(list: &Value, item: &Value) -> Option<Value> {
     match list["x-kubernetes-list-type"].as_str()? {
         "set" => Some(item.clone()),

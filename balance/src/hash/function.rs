@@ -16,7 +16,8 @@ pub enum HashFunction {
     MurmurHash3,
     /// FNV-1a: for short keys; its high bits, the ones that place a point on a ring, mix badly.
     Fnv1a,
-    /// SipHash-2-4 with the seed as its key: as good as any here, and slower; the key is public, so it keeps nobody from choosing keys.
+    /// SipHash-2-4 with the seed as its key: as good as any here, and slower; the key is public, so it keeps nobody
+    /// from choosing keys.
     SipHash,
     /// MD5, its first 64 bits, little-endian: slowest. Points are not those of ketama, which takes four from each hash.
     Md5,
@@ -26,8 +27,8 @@ impl HashFunction {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::XxHash64, Self::MurmurHash3, Self::Fnv1a, Self::SipHash, Self::Md5];
 
-    /// Hash of `bytes` with `seed`. Functions that know no seed take it as eight bytes, little-endian, before the rest, and 0
-    /// as nothing.
+    /// Hash of `bytes` with `seed`. Functions that know no seed take it as eight bytes, little-endian, before the rest,
+    /// and 0 as nothing.
     #[must_use]
     pub fn hash(self, bytes: &[u8], seed: u32) -> u64 {
         match self {

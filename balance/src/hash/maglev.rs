@@ -1,5 +1,5 @@
-//! Maglev's look-up table (Eisenbud et al., NSDI 2016, section 3.4): the nodes take turns to claim the next free slot of a
-//! permutation of their own.
+//! Maglev's look-up table (Eisenbud et al., NSDI 2016, section 3.4): the nodes take turns to claim the next free slot
+//! of a permutation of their own.
 
 use super::HashFunction;
 
@@ -25,8 +25,8 @@ struct Turn {
 }
 
 impl Maglev {
-    /// A table of `size` slots, raised to the number of nodes, or they would not all have one, and to the next prime; over the
-    /// nodes `(name, weight)`. The order of the nodes does not matter. About size * ln(size) steps.
+    /// A table of `size` slots, raised to the number of nodes, or they would not all have one, and to the next prime;
+    /// over the nodes `(name, weight)`. The order of the nodes does not matter. About size * ln(size) steps.
     pub(crate) fn new(nodes: &[(&str, f64)], size: u32, function: HashFunction) -> Self {
         let size = next_prime(size.max(3).max(u32::try_from(nodes.len()).unwrap_or(u32::MAX)));
         let slots_u64 = u64::from(size);

@@ -1,5 +1,5 @@
-//! Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights after Schindelhauer and Schomaker 2005): a key belongs to
-//! the node with the highest score, so that a node which comes or goes moves only its own keys. O(n) a key.
+//! Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights after Schindelhauer and Schomaker 2005): a key
+//! belongs to the node with the highest score, so that a node which comes or goes moves only its own keys. O(n) a key.
 
 use xxhash_rust::xxh64::xxh64;
 

@@ -1,10 +1,10 @@
-//! A ring of points (Karger 1997, ketama), cut into arcs of equal length so that finding a key's point is one look-up and a
-//! few steps, whatever the number of points.
+//! A ring of points (Karger 1997, ketama), cut into arcs of equal length so that finding a key's point is one look-up
+//! and a few steps, whatever the number of points.
 
 use super::{HashFunction, text::Numbered};
 
-/// Most points of a ring. A ring that would have more halves the points of every unit of weight until it has not, which takes
-/// points away and adds none.
+/// Most points of a ring. A ring that would have more halves the points of every unit of weight until it has not, which
+/// takes points away and adds none.
 const MAX_POINTS: u64 = 1 << 19;
 /// An endpoint's place in a point: its low bits.
 const INDEX_BITS: u32 = 20;
@@ -64,7 +64,8 @@ impl Ring {
         Self { points: ordered, arcs, shift }
     }
 
-    /// The nodes from the key's point on, in the order of the ring, as often as they have points. Endless, unless empty.
+    /// The nodes from the key's point on, in the order of the ring, as often as they have points. Endless, unless
+    /// empty.
     pub(crate) fn walk(&self, key: u64) -> impl Iterator<Item = usize> + '_ {
         let arc = place(key >> self.shift);
         let (from, to) = (self.arcs[arc] as usize, self.arcs[arc + 1] as usize);

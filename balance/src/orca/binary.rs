@@ -1,4 +1,5 @@
-//! `xds.data.orca.v3.OrcaLoadReport` in the encoding of Protocol Buffers. Unknown fields are skipped, as that encoding wants.
+//! `xds.data.orca.v3.OrcaLoadReport` in the encoding of Protocol Buffers. Unknown fields are skipped, as that encoding
+//! wants.
 
 use super::{LoadReport, OrcaError};
 

@@ -1,5 +1,5 @@
-//! An object of numbers and of objects of numbers, which is all of JSON that a report needs. A parser of its own, since others
-//! let the last of two equal keys win, and this crate is to stay small.
+//! An object of numbers and of objects of numbers, which is all of JSON that a report needs. A parser of its own, since
+//! others let the last of two equal keys win, and this crate is to stay small.
 
 use super::{LoadReport, OrcaError, number};
 

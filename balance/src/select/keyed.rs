@@ -10,7 +10,8 @@ use crate::{
     plan::Member,
 };
 
-/// Steps on a table after which the least loaded endpoint is looked for instead: far beyond what full endpoints explain.
+/// Steps on a table after which the least loaded endpoint is looked for instead: far beyond what full endpoints
+/// explain.
 const MAX_STEPS: usize = 4096;
 
 /// What hashing precomputes.
@@ -138,8 +139,8 @@ impl Owners {
 }
 
 impl Bound {
-    /// How many requests an endpoint may have in flight, with one that comes to the `total` of all: 1 at least, so that nothing of this has
-    /// to be asked of one that has none.
+    /// How many requests an endpoint may have in flight, with one that comes to the `total` of all: 1 at least, so that
+    /// nothing of this has to be asked of one that has none.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

@@ -10,8 +10,8 @@ use crate::{
     time::nanos_f64,
 };
 
-/// What an endpoint that was never measured counts as, beside the pool's mean: a little less, since averages fall as time
-/// passes and the mean does not; else an idle pool would never measure a second endpoint.
+/// What an endpoint that was never measured counts as, beside the pool's mean: a little less, since averages fall as
+/// time passes and the mean does not; else an idle pool would never measure a second endpoint.
 const SEED: f64 = 0.95;
 
 /// Whom to compare, and by what.
@@ -117,8 +117,8 @@ impl Least {
         let load = slot.in_flight_with_one_more();
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
-        // At least a nanosecond: as long as nothing was measured at all, all are alike, and an average that has fallen to nothing
-        // does not hide the load.
+        // At least a nanosecond: as long as nothing was measured at all, all are alike, and an average that has fallen
+        // to nothing does not hide the load.
         load * measured.unwrap_or(SEED * mean).max(1.0)
     }
 }

@@ -1,4 +1,5 @@
-//! Prequal (Wydrowski et al., NSDI 2024): of a pool of recent answers the fastest endpoint that is not busier than usual.
+//! Prequal (Wydrowski et al., NSDI 2024): of a pool of recent answers the fastest endpoint that is not busier than
+//! usual.
 
 use std::sync::Arc;
 

@@ -49,7 +49,8 @@ impl Counters {
     pub(crate) fn begin_below(&self, max: u64) -> Option<u64> {
         let mut started = self.started.load(Relaxed);
         loop {
-            // The count only grows, so that an exchange that succeeds has seen all; an end that was not seen makes it careful.
+            // The count only grows, so that an exchange that succeeds has seen all; an end that was not seen makes it
+            // careful.
             let in_flight = started.saturating_sub(self.ended.load(Relaxed));
             if in_flight >= max {
                 return None;

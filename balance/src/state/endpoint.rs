@@ -16,13 +16,13 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 432 bytes with its counts of owners. Shared by all threads without a lock; every access
-/// is relaxed, since it only informs.
+/// What is learned of one endpoint, in 432 bytes with its counts of owners. Shared by all threads without a lock; every
+/// access is relaxed, since it only informs.
 #[derive(Debug)]
 #[repr(C)]
 pub struct EndpointState {
-    /// First, and not on a line of their own: each request writes them and the count of owners before them, and two lines would
-    /// move between threads that take turns at the endpoint in place of one.
+    /// First, and not on a line of their own: each request writes them and the count of owners before them, and two
+    /// lines would move between threads that take turns at the endpoint in place of one.
     counters: Counters,
     response_time: ResponseTime,
     shared: Arc<Shared>,
@@ -91,8 +91,9 @@ impl EndpointState {
         self.response_time.read(now, self.shared.rules.decay.load())
     }
 
-    /// What a request may expect with `load` in flight, itself included, in nanoseconds, as Prequal's in-band samples have it: as
-    /// was measured at about that load, else what is usual in the pool. With nothing else in flight, 0 where nothing is known.
+    /// What a request may expect with `load` in flight, itself included, in nanoseconds, as Prequal's in-band samples
+    /// have it: as was measured at about that load, else what is usual in the pool. With nothing else in flight, 0
+    /// where nothing is known.
     #[must_use]
     #[inline]
     pub fn expected_nanos(&self, load: u64, now: Time) -> f64 {
@@ -106,7 +107,8 @@ impl EndpointState {
         self.response_time.read(now, decay_nanos)
     }
 
-    /// What an error counts as at least, as long as the last request but cancelled ones was one (a 429 too), and is not forgotten.
+    /// What an error counts as at least, as long as the last request but cancelled ones was one (a 429 too), and is not
+    /// forgotten.
     pub(crate) fn failing_nanos(&self, now: Time) -> Option<f64> {
         let known = self.counters.is_failing().then(|| self.estimate.at(1, now)).flatten();
         known.map(|known| known.max(self.shared.rules.error_penalty.load()))
@@ -239,8 +241,8 @@ impl EndpointState {
         self.estimate.record(load, counts_as, outcome.now);
     }
 
-    /// An answer would have taken this long at least. Of one of which nothing is known that is news if it is above the pool's mean: it
-    /// would go first again and again otherwise, and lose a request each time.
+    /// An answer would have taken this long at least. Of one of which nothing is known that is news if it is above the
+    /// pool's mean: it would go first again and again otherwise, and lose a request each time.
     fn waited_in_vain(&self, outcome: &Outcome, load: u32) {
         let waited = nanos_f64(outcome.latency);
         let decay = self.shared.rules.decay.load();

@@ -1,5 +1,5 @@
-//! Latency at a load (Prequal, section 4.1): the median of the last latencies of requests that began with about as many in
-//! flight as now.
+//! Latency at a load (Prequal, section 4.1): the median of the last latencies of requests that began with about as many
+//! in flight as now.
 
 use crate::{
     Time,
@@ -10,11 +10,13 @@ use crate::{
 const SAMPLES: usize = 8;
 /// Loads told apart: 1 to 4 each, 5 to 6, 7 to 8, 9 to 12, 13 to 16, and above.
 const LOADS: usize = 9;
-/// Age at which what is known of a load gives way to what is known of another, in nanoseconds. After 1 s in place of 5 s, the p99 of
-/// twenty proxies' requests is a tenth longer (simulator/scenarios/4-noisy-fleet.yaml, mixed: 267 ms in place of 241).
+/// Age at which what is known of a load gives way to what is known of another, in nanoseconds. After 1 s in place of 5
+/// s, the p99 of twenty proxies' requests is a tenth longer (simulator/scenarios/4-noisy-fleet.yaml, mixed: 267 ms in
+/// place of 241).
 const FRESH: u64 = 5_000_000_000;
-/// Age at which an idle endpoint is unknown again, in nanoseconds. Being tried is what a slow endpoint costs most: after 1 s
-/// in place of 15 s, the slowest of many proxies' requests take half as long again (simulator/scenarios/4-noisy-fleet.yaml).
+/// Age at which an idle endpoint is unknown again, in nanoseconds. Being tried is what a slow endpoint costs most:
+/// after 1 s in place of 15 s, the slowest of many proxies' requests take half as long again
+/// (simulator/scenarios/4-noisy-fleet.yaml).
 const FORGOTTEN: u64 = 15_000_000_000;
 
 /// A load with fewer samples than this is forgotten as soon as they are not fresh any more...
@@ -22,9 +24,9 @@ const PROOF: u16 = 4;
 /// ... unless their median is this many times the pool's mean, or more.
 const FAR: f64 = 4.0;
 
-/// What a request may expect of an endpoint by how many it has in flight: for the proxy's own view, and for endpoints that
-/// answer probes. Nine loads in 256 bytes, what readers look at first. Threads write without a lock: a sample overwritten by
-/// another's is lost, and no more.
+/// What a request may expect of an endpoint by how many it has in flight: for the proxy's own view, and for endpoints
+/// that answer probes. Nine loads in 256 bytes, what readers look at first. Threads write without a lock: a sample
+/// overwritten by another's is lost, and no more.
 #[derive(Debug)]
 #[repr(C)]
 pub struct LatencyEstimate {
@@ -80,17 +82,17 @@ impl LatencyEstimate {
         }
     }
 
-    /// The latency in nanoseconds that a request may expect which would be one of `load` in flight: of the nearest load of
-    /// which anything fresh is known, or else the last that was known. With nothing in flight that is forgotten after a while,
-    /// so that an endpoint that was slow is tried again, one request at a time.
+    /// The latency in nanoseconds that a request may expect which would be one of `load` in flight: of the nearest load
+    /// of which anything fresh is known, or else the last that was known. With nothing in flight that is forgotten
+    /// after a while, so that an endpoint that was slow is tried again, one request at a time.
     #[must_use]
     #[inline]
     pub fn at(&self, load: u64, now: Time) -> Option<f64> {
         self.at_beside(load, now, 0.0)
     }
 
-    /// The same beside what requests usually take in this pool: a sample or two that are but a little above it are forgotten
-    /// sooner. One unlucky request would keep an endpoint that is well again out for as long as a slow one.
+    /// The same beside what requests usually take in this pool: a sample or two that are but a little above it are
+    /// forgotten sooner. One unlucky request would keep an endpoint that is well again out for as long as a slow one.
     #[inline]
     pub(crate) fn at_beside(&self, load: u64, now: Time, usual_nanos: f64) -> Option<f64> {
         let (here, known) = (place(load), self.known.load(Relaxed));

@@ -25,15 +25,16 @@ pub(crate) struct Entry {
     pub(crate) at: Time,
 }
 
-/// The order of answers, best first (the paper's hot-cold lexicographic rule): cold before hot, of the cold the lowest latency, of
-/// the hot the lowest load. It ends with the slot of the answer, so that the best and the worst are a minimum and a maximum.
+/// The order of answers, best first (the paper's hot-cold lexicographic rule): cold before hot, of the cold the lowest
+/// latency, of the hot the lowest load. It ends with the slot of the answer, so that the best and the worst are a
+/// minimum and a maximum.
 type Rank = u64;
 
 /// No answer.
 const NONE: Rank = Rank::MAX;
 
-/// The answers, and the loads seen. Every pick looks for the best and drops the worst or the oldest, so that the numbers by which
-/// they are compared lie together, and few of its steps take a branch that chance decides.
+/// The answers, and the loads seen. Every pick looks for the best and drops the worst or the oldest, so that the
+/// numbers by which they are compared lie together, and few of its steps take a branch that chance decides.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbePool {
     /// By slot; of no account where there is no answer, like all that follows but the ranks.
@@ -82,8 +83,8 @@ impl ProbePool {
         self.order.len()
     }
 
-    /// Follows another balancer, as is told by its generation: what it calls hot, how many answers it keeps, and the places of
-    /// their endpoints. Those of endpoints that it does not have are dropped.
+    /// Follows another balancer, as is told by its generation: what it calls hot, how many answers it keeps, and the
+    /// places of their endpoints. Those of endpoints that it does not have are dropped.
     pub(crate) fn adapt(
         &mut self,
         generation: u64,
@@ -149,8 +150,8 @@ impl ProbePool {
         }
     }
 
-    /// The same for the endpoint of an answer, which is used. When it may not be used again for sure, `again` says whether it may
-    /// once more.
+    /// The same for the endpoint of an answer, which is used. When it may not be used again for sure, `again` says
+    /// whether it may once more.
     pub(crate) fn use_up(&mut self, answer: Answer, load_of_one: f64, again: impl FnOnce() -> bool) {
         let mut answers = self.answers_of(answer.index);
         let uses = &mut self.entries[answer.slot].uses;

@@ -7,8 +7,8 @@ use crate::{
 
 const NEVER: u64 = u64::MAX;
 
-/// The average, and when it was last told something. The two are not written as one: a reader between two writes sees the
-/// one beside the other's time, which is off by no more than the time between them.
+/// The average, and when it was last told something. The two are not written as one: a reader between two writes sees
+/// the one beside the other's time, which is off by no more than the time between them.
 #[derive(Debug)]
 pub(crate) struct ResponseTime {
     /// NaN while nothing was measured: a reader may see the first time before the first average.

@@ -1,9 +1,10 @@
 //! The tap: which requests came when, where they went and what became of them, for a pool that plays its stream again.
 //!
-//! Off, it costs a request one relaxed load. On, each worker writes down its requests until one of them has no room left; then it
-//! is off for all, until it is opened again: a stretch without gaps, since the order of arrivals matters. A request takes its
-//! place when it begins, so that a slow one is not left out; one that ends after its place was taken anew is forgotten. No request
-//! allocates. Deliberately absent: keys, sessions and earlier attempts of a request.
+//! Off, it costs a request one relaxed load. On, each worker writes down its requests until one of them has no room
+//! left; then it is off for all, until it is opened again: a stretch without gaps, since the order of arrivals matters.
+//! A request takes its place when it begins, so that a slow one is not left out; one that ends after its place was
+//! taken anew is forgotten. No request allocates. Deliberately absent: keys, sessions and earlier attempts of a
+//! request.
 
 use std::sync::OnceLock;
 
@@ -65,8 +66,8 @@ pub(crate) struct Tapped {
     pub(crate) load: u32,
     /// How long it was in flight, in nanoseconds; if it still is, so far.
     pub(crate) held: u64,
-    /// The latency of what counts as its answer, in nanoseconds; if there is none yet, at least so long. At most as long as it was
-    /// in flight.
+    /// The latency of what counts as its answer, in nanoseconds; if there is none yet, at least so long. At most as
+    /// long as it was in flight.
     pub(crate) latency: u64,
     /// `None` while it is in flight.
     pub(crate) verdict: Option<Verdict>,
@@ -135,7 +136,8 @@ impl Tap {
         !self.on.load(Relaxed)
     }
 
-    /// Appends what began before `until` and was not read yet: of each worker a stretch at most, in the order of arrival.
+    /// Appends what began before `until` and was not read yet: of each worker a stretch at most, in the order of
+    /// arrival.
     pub(crate) fn read(&self, until: Time, now: Time, into: &mut Vec<Tapped>) {
         for ring in self.rings.get().into_iter().flatten() {
             let read = ring.read.load(Relaxed);
@@ -287,7 +289,8 @@ mod tests {
         Time::from_nanos(nanos)
     }
 
-    /// Of so many requests by each of `workers`, one after the other, each a nanosecond after the last: which are written down.
+    /// Of so many requests by each of `workers`, one after the other, each a nanosecond after the last: which are
+    /// written down.
     fn check(workers: usize, counts: &[u64], until: u64, expect: &[u64]) {
         let tap = Tap::new(AtomicBool::new(false));
         let (mut now, mut read) = (0, Vec::new());

@@ -2,8 +2,8 @@
 
 use crate::sync::{AtomicBool, AtomicU64, Line, Relaxed};
 
-/// The count, in parts by worker so that none waits for another. Nothing is counted before it is asked for: it would make every pick
-/// a quarter slower.
+/// The count, in parts by worker so that none waits for another. Nothing is counted before it is asked for: it would
+/// make every pick a quarter slower.
 #[derive(Debug)]
 pub(crate) struct Total {
     counts: AtomicBool,
@@ -49,8 +49,8 @@ impl Total {
         }
     }
 
-    /// Looks whether those that began before they were counted have ended. Requests that end meanwhile may hide as many that have
-    /// not: the count is too low by those until they end.
+    /// Looks whether those that began before they were counted have ended. Requests that end meanwhile may hide as many
+    /// that have not: the count is too low by those until they end.
     pub(super) fn settle(&self, in_flight: impl FnOnce() -> u64) {
         if self.counts.load(Relaxed) && !self.complete.load(Relaxed) {
             // Before those in flight, or requests that begin meanwhile would hide others.

@@ -1,5 +1,5 @@
-//! Weights that follow what is seen: each step moves an endpoint's factor against its excess over its backend's mean, until
-//! all are alike or a bound is reached.
+//! Weights that follow what is seen: each step moves an endpoint's factor against its excess over its backend's mean,
+//! until all are alike or a bound is reached.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,11 +9,11 @@ use std::{
 use super::{Look, Record as EndpointRecord, Tuner, mean, mean_nanos};
 use crate::{Adaptive, AdaptiveSignal, Algorithm, EndpointId, Time, UsageSource, plan::Factors, state::Seen};
 
-/// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger steps swing
-/// from one bound to the other.
+/// Part of the excess that a step takes back. Close to saturation a little more weight is a lot more latency: larger
+/// steps swing from one bound to the other.
 const GAIN: f64 = 0.12;
-/// Part of the way back to the configured weight that each step goes: what lasts of an excess is answered in proportion, and
-/// what chance made of a factor fades.
+/// Part of the way back to the configured weight that each step goes: what lasts of an excess is answered in
+/// proportion, and what chance made of a factor fades.
 const LEAK: f64 = 0.08;
 /// Largest excess that a step looks at, as a logarithm: 10 times the mean.
 const MAX_EXCESS: f64 = 2.3;
@@ -125,8 +125,8 @@ impl Tuner {
         };
         let stepped: Vec<_> =
             members.iter().map(|(endpoint, record)| (endpoint.id.clone(), step(&record.adaptive))).collect();
-        // Only their ratios count. Left alone, all that are better than a bad one would go up to the bound, and it would have
-        // that much further to go once it is well again.
+        // Only their ratios count. Left alone, all that are better than a bad one would go up to the bound, and it
+        // would have that much further to go once it is well again.
         let middle = mean(stepped.iter().map(|(_, factor)| factor.ln())).unwrap_or(0.0).exp();
         stepped.into_iter().map(|(id, factor)| (id, (factor / middle).clamp(min, max))).collect()
     }
@@ -169,8 +169,9 @@ impl EndpointRecord {
         }
     }
 
-    /// CPU and memory, as far as they are not older than `max_age`. What is reported is a part of what the endpoint has, whatever its
-    /// weight; what is fed is an amount, which goes with the requests that it gets, as those in flight do. Memory does not.
+    /// CPU and memory, as far as they are not older than `max_age`. What is reported is a part of what the endpoint
+    /// has, whatever its weight; what is fed is an amount, which goes with the requests that it gets, as those in
+    /// flight do. Memory does not.
     fn usage(
         &self,
         source: UsageSource,
@@ -192,8 +193,8 @@ impl EndpointRecord {
 }
 
 impl Record {
-    /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any. One that
-    /// fails more than the others is idle because of that: it must not gain by it.
+    /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any.
+    /// One that fails more than the others is idle because of that: it must not gain by it.
     fn excess(&self, means: &[(AdaptiveSignal, f64)]) -> Option<f64> {
         let excess = |(signal, mean): &(AdaptiveSignal, f64)| {
             let value = self.smoothed[slot(*signal)]?;

@@ -1,8 +1,9 @@
 //! Auto: which algorithm the evidence speaks for.
 //!
-//! A detector looks at how much endpoints differ, and predicts what becomes of each algorithm; the shadow plays the requests that
-//! came through each of them. The predictions count until enough was played, and from then on what came of it; where traffic then
-//! becomes too little to play, the choice stays as it is. A choice stands for a time, and gives way only to one that is clearly better.
+//! A detector looks at how much endpoints differ, and predicts what becomes of each algorithm; the shadow plays the
+//! requests that came through each of them. The predictions count until enough was played, and from then on what came
+//! of it; where traffic then becomes too little to play, the choice stays as it is. A choice stands for a time, and
+//! gives way only to one that is clearly better.
 
 mod detector;
 mod shadow;
@@ -36,8 +37,9 @@ pub struct AutoReport {
     pub reason: String,
     /// What it goes by now.
     pub evidence: Evidence,
-    /// The score of each allowed algorithm by that, lower is better; those that cannot be used now are absent. By the shadow the
-    /// slowest requests beside those of the best. None where requests have become too few to play: then the choice stays.
+    /// The score of each allowed algorithm by that, lower is better; those that cannot be used now are absent. By the
+    /// shadow the slowest requests beside those of the best. None where requests have become too few to play: then the
+    /// choice stays.
     pub scores: Vec<(Algorithm, f64)>,
     /// Requests by which the shadow scores, older ones counting less; 0 as long as the scores are predictions.
     pub played: u32,
@@ -58,8 +60,8 @@ impl Choice {
         self.active.clone()
     }
 
-    /// Keeps the choice as long as it is allowed, if with other parameters. With another algorithm than Auto only the choice stays, to
-    /// begin with if Auto comes back: what it went by is of another time.
+    /// Keeps the choice as long as it is allowed, if with other parameters. With another algorithm than Auto only the
+    /// choice stays, to begin with if Auto comes back: what it went by is of another time.
     pub(super) fn retain(&mut self, configured: &Algorithm, now: Time) {
         let Algorithm::Auto(auto) = configured else {
             *self = Self { active: self.active.take(), ..Self::default() };
@@ -80,8 +82,8 @@ impl Choice {
         }
     }
 
-    /// The scores to choose by; `None` as long as there is nothing to go by. What was chosen by play does not give way to a
-    /// prediction, unless it cannot be used any more.
+    /// The scores to choose by; `None` as long as there is nothing to go by. What was chosen by play does not give way
+    /// to a prediction, unless it cannot be used any more.
     fn scores(&self, auto: &Auto, usable: bool) -> Option<Vec<(Algorithm, f64)>> {
         let played = self.shadow.scores();
         if !played.is_empty() {

@@ -221,8 +221,8 @@ impl Tuner {
         found
     }
 
-    /// Whether this endpoint may be ejected beside the backend's others that are out: ejected, or on probation, which may last. One
-    /// on probation is out already: where fewer may be than are, it must still be tried again.
+    /// Whether this endpoint may be ejected beside the backend's others that are out: ejected, or on probation, which
+    /// may last. One on probation is out already: where fewer may be than are, it must still be tried again.
     fn may_eject(&self, backend: &Backend, rules: &Ejection, id: &EndpointId) -> bool {
         let (mut all, mut out, mut serving) = (0, 0, 0);
         let mut on_probation = false;

@@ -48,7 +48,8 @@ impl Tuner {
             };
             let began = *record.load.since.get_or_insert(reported.at);
             let usable = now.since(began) >= parameters.blackout;
-            // Errors go with requests of the same source: those reported are of all proxies, those seen here of this one.
+            // Errors go with requests of the same source: those reported are of all proxies, those seen here of this
+            // one.
             let of_report =
                 reported.requests_per_second.map(|qps| (qps, reported.errors_per_second.unwrap_or(0.0)));
             record.load.weight = of_report.or(record.load.rates).filter(|_| usable).and_then(|(qps, eps)| {

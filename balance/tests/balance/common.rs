@@ -115,8 +115,8 @@ impl Pool {
         Some(pick.endpoint.id.to_string())
     }
 
-    /// So many requests a second at equal distances, each in flight for as long as `takes` says of its endpoint, and a tick each
-    /// second.
+    /// So many requests a second at equal distances, each in flight for as long as `takes` says of its endpoint, and a
+    /// tick each second.
     pub(crate) fn flow(
         &mut self,
         per_second: u32,
@@ -142,7 +142,8 @@ impl Pool {
         }
     }
 
-    /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with these.
+    /// Requests that go to an endpoint whatever the algorithm, since their session is there, and end at once with
+    /// these.
     pub(crate) fn answers(&mut self, id: &str, statuses: &[u16]) {
         for status in statuses {
             self.ends(id, answered(*status, self.now, MS));

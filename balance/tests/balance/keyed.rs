@@ -67,8 +67,8 @@ fn with_room_for_it_a_key_stays_at_its_owner() {
     }
 }
 
-/// Requests with one key, none of which ends: each goes to the key's owner while it has room, else to the other endpoint while
-/// that has, else to the less loaded of the two.
+/// Requests with one key, none of which ends: each goes to the key's owner while it has room, else to the other
+/// endpoint while that has, else to the less loaded of the two.
 fn check(table: Table, backends: Vec<Backend>) {
     let key = asked(5);
     let mut pool = Pool::new(hash(table, Some(1.25)), backends);
@@ -117,7 +117,8 @@ fn requests_elsewhere_make_no_room() {
     };
     let spec = |endpoints| PoolSpec::new(hash(TABLES[0], Some(1.25)), vec![backend("b", 1, endpoints)]);
     let new = names("new", true);
-    // Where those that were there before are gone, or out of rotation; and where another backend has the same and drains.
+    // Where those that were there before are gone, or out of rotation; and where another backend has the same and
+    // drains.
     for old in [vec![], names("old", false)] {
         let mut pool = Pool::of(spec(names("old", true)));
         let streams = pool.guards(500);
@@ -143,7 +144,8 @@ fn threads_together_keep_to_the_bound() {
     const ROUNDS: usize = 5000;
     let pool = Pool::new(hash(TABLES[0], Some(1.25)), equal(10));
     let (arrived, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // No thread goes on before both have come so far, and both go on at once, or they would hardly ever meet at an endpoint.
+    // No thread goes on before both have come so far, and both go on at once, or they would hardly ever meet at an
+    // endpoint.
     let meet = |times: usize| {
         arrived.fetch_add(1, SeqCst);
         let mut looks = 0_u32;

@@ -18,8 +18,8 @@ fn pool(usage: UsageSource) -> Pool {
     Pool::new(Algorithm::Adaptive(Adaptive { signals, usage, ..Adaptive::default() }), equal(4))
 }
 
-/// The weight of the first after 30 steps in which it uses `cpu` where the others use 1. By its reports, which are in other units,
-/// it has half of what they have.
+/// The weight of the first after 30 steps in which it uses `cpu` where the others use 1. By its reports, which are in
+/// other units, it has half of what they have.
 fn after_steps(pool: &mut Pool, cpu: Option<f64>) -> f64 {
     for _ in 0..30 {
         for number in 0..40_u32 {

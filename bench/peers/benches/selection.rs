@@ -1,5 +1,6 @@
-//! A pick with all that it counts, beside what `pingora-load-balancing` and `tower` do for the same choice, over the same 1,000
-//! endpoints, in one run. Pingora's selection counts nothing; tower counts requests in flight as ours does, and needs `&mut`.
+//! A pick with all that it counts, beside what `pingora-load-balancing` and `tower` do for the same choice, over the
+//! same 1,000 endpoints, in one run. Pingora's selection counts nothing; tower counts requests in flight as ours does,
+//! and needs `&mut`.
 
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
 //! A constant load on each proxy, and the first answer that shows a change.
 //!
-//! A proxy's load comes over a few kept connections, so that all its threads take part. Each sends at its times whether the
-//! others wait or not; one that was held up catches up, so that the rate is kept.
+//! A proxy's load comes over a few kept connections, so that all its threads take part. Each sends at its times whether
+//! the others wait or not; one that was held up catches up, so that the rate is kept.
 
 use std::{
     net::SocketAddr,

@@ -152,7 +152,8 @@ fn make_folder(path: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// The files of a report and a page, relative to a folder that has a page and a folder `v1.2`; or what is said against them.
+    /// The files of a report and a page, relative to a folder that has a page and a folder `v1.2`; or what is said
+    /// against them.
     fn check(report: &str, page: &str, names: &[&str], expect: Result<Option<&str>, &str>) {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();

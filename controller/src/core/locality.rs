@@ -11,8 +11,9 @@ use crate::{
     problem::{Problem, Subject},
 };
 
-/// Fills in the zones of proxies and the regions of zones, in a document whose endpoints are compiled; nothing where nothing depends
-/// on that. What is missing is told: a pool that goes by places that are not known balances as if it had no locality, or zones only.
+/// Fills in the zones of proxies and the regions of zones, in a document whose endpoints are compiled; nothing where
+/// nothing depends on that. What is missing is told: a pool that goes by places that are not known balances as if it
+/// had no locality, or zones only.
 pub(super) fn locate(
     document: &mut PoolDocument,
     index: &Index,
@@ -50,8 +51,8 @@ fn regions<'a>(index: &Index, zones: impl Iterator<Item = &'a String>) -> BTreeM
     zones.into_iter().filter_map(|zone| Some((zone.clone(), index.region(zone)?.to_owned()))).collect()
 }
 
-/// What is not known of the places that a pool goes by, where these are the zones of the live proxies. Numbers and no names: those of
-/// all proxies would fill the message, and change it with each that comes or goes.
+/// What is not known of the places that a pool goes by, where these are the zones of the live proxies. Numbers and no
+/// names: those of all proxies would fill the message, and change it with each that comes or goes.
 fn missing(document: &PoolDocument, proxies: &[Option<&String>], by_region: bool) -> Vec<String> {
     let endpoints: Vec<_> = endpoint_zones(document).collect();
     let mut missing = Vec::new();

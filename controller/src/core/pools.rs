@@ -304,7 +304,8 @@ impl Core {
     }
 }
 
-/// How many proxies share a pool's limits; 1 where nothing depends on that, so that no proxy's coming or going changes the document.
+/// How many proxies share a pool's limits; 1 where nothing depends on that, so that no proxy's coming or going changes
+/// the document.
 fn sharers(fleet: &Fleet, good: &Good) -> u32 {
     if good.spec.limits.is_none() && good.spec.locality.is_none() {
         return 1;
@@ -332,8 +333,8 @@ fn admitted(
             vec![Problem::new(Subject::Accepted, reason::INVALID, message)]
         }
     };
-    // The last good version serves on, unless its class forbids that one too. A class that is gone, or cannot be read, forbids
-    // nothing: its deletion by mistake must not take every pool with it.
+    // The last good version serves on, unless its class forbids that one too. A class that is gone, or cannot be read,
+    // forbids nothing: its deletion by mistake must not take every pool with it.
     let allowed = |good: &Good| match index.class(&good.spec.proxy_class) {
         Some(Ok(_)) => admission::admit(index, name, &good.spec).is_ok(),
         Some(Err(_)) | None => true,

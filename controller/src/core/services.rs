@@ -1,4 +1,5 @@
-//! Which Services and aliases pools lack, which are left of pools that are gone, and what keeps them from being as they should be.
+//! Which Services and aliases pools lack, which are left of pools that are gone, and what keeps them from being as they
+//! should be.
 
 use std::collections::BTreeMap;
 

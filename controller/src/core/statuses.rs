@@ -75,7 +75,8 @@ impl Core {
         })
     }
 
-    /// Time alone has changed what a status says: a proxy has been silent for too long, or a new leader has waited enough.
+    /// Time alone has changed what a status says: a proxy has been silent for too long, or a new leader has waited
+    /// enough.
     pub(super) fn wakes_statuses(&self, now: Instant) -> bool {
         let just = |time: Instant| {
             let since = now.duration_since(time);

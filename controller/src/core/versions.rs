@@ -96,8 +96,8 @@ impl Core {
                 }
             }
         }
-        // Pools that went while nobody led: their Services are swept, their ports stay bound for as long as ever. A proxy does
-        // not say its class, so the pool goes to the classes that have proxies; there it harms nobody.
+        // Pools that went while nobody led: their Services are swept, their ports stay bound for as long as ever. A
+        // proxy does not say its class, so the pool goes to the classes that have proxies; there it harms nobody.
         for (uid, document) in gone {
             let classes: BTreeSet<_> =
                 self.index.proxies().values().map(|proxy| proxy.class.clone()).collect();
@@ -191,8 +191,8 @@ impl Core {
         });
     }
 
-    /// Pools that another class serves by now, at the ports that they still have here: their Services lead clients here until
-    /// every proxy there has bound theirs.
+    /// Pools that another class serves by now, at the ports that they still have here: their Services lead clients here
+    /// until every proxy there has bound theirs.
     fn moved(&self, pools: &mut ByClass) {
         let homes: BTreeMap<_, _> = self.pools.values().map(|state| (&state.uid, state)).collect();
         for (name, class) in &self.classes {
@@ -220,8 +220,8 @@ impl Core {
         state.class().map(str::to_owned).or_else(|| self.class_as_written(name))
     }
 
-    /// The class of a pool that cannot be read (and serves an adopted version): the one that all proxies belong to, if there
-    /// is but one.
+    /// The class of a pool that cannot be read (and serves an adopted version): the one that all proxies belong to, if
+    /// there is but one.
     fn class_as_written(&self, name: &ObjectName) -> Option<String> {
         if let Some(Ok(spec)) = self.index.pools().get(name).map(|pool| &pool.spec) {
             return Some(spec.proxy_class.clone());
@@ -240,8 +240,8 @@ fn published_pool(state: &PoolState) -> Option<PublishedPool> {
     Some(PublishedPool { text, generation: document.generation })
 }
 
-/// Notes for each pool of the version in which configuration it last changed. What the status says of the same text stays:
-/// a new leader does not make it newer.
+/// Notes for each pool of the version in which configuration it last changed. What the status says of the same text
+/// stays: a new leader does not make it newer.
 fn mark_changed<'a>(
     pools: impl Iterator<Item = &'a mut PoolState>,
     old: Option<&Published>,

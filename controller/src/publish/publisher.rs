@@ -40,8 +40,8 @@ impl Drop for Task {
 }
 
 impl Publisher {
-    /// Publishes nothing yet: there are no proxies, and no permit. `events` is bounded, and a task whose event does not fit
-    /// waits.
+    /// Publishes nothing yet: there are no proxies, and no permit. `events` is bounded, and a task whose event does not
+    /// fit waits.
     #[must_use]
     pub fn new(
         dial: Arc<dyn Dial>,
@@ -77,8 +77,8 @@ impl Publisher {
         }
     }
 
-    /// What `proxy` has: from it a new leader takes over the last good versions of objects that it cannot read. Needs no
-    /// permit, because it changes nothing.
+    /// What `proxy` has: from it a new leader takes over the last good versions of objects that it cannot read. Needs
+    /// no permit, because it changes nothing.
     ///
     /// # Errors
     /// If the proxy does not answer, or not with a snapshot.

@@ -16,8 +16,8 @@ type Newest = watch::Sender<Option<Arc<Published>>>;
 pub struct Versions(Arc<Mutex<HashMap<String, Newest>>>);
 
 impl Versions {
-    /// Makes `version` the newest of `class`. One of epoch 0 answers pulls and is not pushed. A class without pools has a
-    /// version too, or its proxies wait for ever.
+    /// Makes `version` the newest of `class`. One of epoch 0 answers pulls and is not pushed. A class without pools has
+    /// a version too, or its proxies wait for ever.
     pub fn publish(&self, class: &str, version: Arc<Published>) {
         self.with(class, |newest| newest.send_replace(Some(version)));
     }

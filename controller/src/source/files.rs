@@ -1,7 +1,7 @@
 //! Pools from a folder of YAML files, as kubectl would take them: without Kubernetes, for one machine.
 //!
-//! A file is good as a whole or not at all: after a bad edit its last good version stays, and what is wrong is told with file,
-//! line and reason. Any change of the folder is taken up at once.
+//! A file is good as a whole or not at all: after a bad edit its last good version stays, and what is wrong is told
+//! with file, line and reason. Any change of the folder is taken up at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},

@@ -1,7 +1,8 @@
 //! Watches a cluster. One watch for each kind, none shared, each with a back-off of its own.
 //!
-//! Both the endpoints of pools and the proxies come from one watch of EndpointSlices, so that they never contradict each
-//! other. Of nodes and namespaces only the metadata is asked for: a slice tells the zone of an endpoint, but not its region.
+//! Both the endpoints of pools and the proxies come from one watch of EndpointSlices, so that they never contradict
+//! each other. Of nodes and namespaces only the metadata is asked for: a slice tells the zone of an endpoint, but not
+//! its region.
 
 use std::{
     fmt::Debug,
@@ -24,7 +25,8 @@ use crate::{event::Event, metrics::SourceMetrics};
 /// five seconds later, and not before: kube has no keep-alive on it.
 const WATCH_SECONDS: u32 = 60;
 
-/// Tells `events` of the world until nobody takes them any more. `namespace` is where the controller and the proxies are.
+/// Tells `events` of the world until nobody takes them any more. `namespace` is where the controller and the proxies
+/// are.
 ///
 /// [`Event::Synced`] comes after the events of every watch's first full list.
 pub async fn run(client: Client, namespace: String, events: mpsc::Sender<Event>, metrics: SourceMetrics) {

@@ -37,7 +37,8 @@ pub(crate) fn of_slice(slice: &Slice) -> Option<Vec<Proxy>> {
     Some(proxies.collect())
 }
 
-/// All proxies by slice. A pod is in several slices while it moves from one to another, and with two IP families always.
+/// All proxies by slice. A pod is in several slices while it moves from one to another, and with two IP families
+/// always.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies {
     slices: BTreeMap<ObjectName, Vec<Proxy>>,

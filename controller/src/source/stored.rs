@@ -1,7 +1,7 @@
 //! An object of ours as it is stored, of which not even the spec may be readable.
 //!
-//! kube's `DeserializeGuard` keeps nothing but the metadata of an object that it cannot read; here the status survives a
-//! bad spec, so that conditions keep their transition times, and the error names the field.
+//! kube's `DeserializeGuard` keeps nothing but the metadata of an object that it cannot read; here the status survives
+//! a bad spec, so that conditions keep their transition times, and the error names the field.
 
 use std::{borrow::Cow, marker::PhantomData};
 

@@ -16,8 +16,8 @@ const CONFIGURED: &str = "the pool's spec, or its default";
 /// Highest score that is told, in per cent of that of the algorithm in use.
 const MAX_PERCENT: f64 = 100_000.0;
 
-/// The algorithm that most live proxies say they use. With Auto each proxy chooses for itself, and what spoke for the choice when
-/// it was made is told too. `old` is what the status says so far; it stays while no proxy says anything.
+/// The algorithm that most live proxies say they use. With Auto each proxy chooses for itself, and what spoke for the
+/// choice when it was made is told too. `old` is what the status says so far; it stays while no proxy says anything.
 #[must_use]
 pub fn algorithm<'a>(
     reports: impl Iterator<Item = &'a PoolReport>,

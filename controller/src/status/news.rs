@@ -1,4 +1,5 @@
-//! Which changes of a status are worth an Event of Kubernetes: what somebody would want to find in `kubectl describe`. Pure.
+//! Which changes of a status are worth an Event of Kubernetes: what somebody would want to find in `kubectl describe`.
+//! Pure.
 
 use evenkeel_api::object::{BalancerPoolStatus, condition, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -1,5 +1,5 @@
-//! Events of Kubernetes, for those who look with `kubectl describe`. They are told once and may be lost: the status is what
-//! counts.
+//! Events of Kubernetes, for those who look with `kubectl describe`. They are told once and may be lost: the status is
+//! what counts.
 
 use std::sync::{Mutex, PoisonError};
 

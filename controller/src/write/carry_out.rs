@@ -1,8 +1,8 @@
 //! One attempt at one effect.
 //!
-//! A Service is ours if its labels say so *and* name the pool; any other is left alone, whatever it is called. To create
-//! is a request that fails if there is one, and to change names the version that was looked at, so that nothing can slip
-//! in between. Therefore no Service is made by applying, which would merge with a stranger's.
+//! A Service is ours if its labels say so *and* name the pool; any other is left alone, whatever it is called. To
+//! create is a request that fails if there is one, and to change names the version that was looked at, so that nothing
+//! can slip in between. Therefore no Service is made by applying, which would merge with a stranger's.
 
 use std::collections::BTreeMap;
 
@@ -147,7 +147,8 @@ impl Cluster {
         result.unwrap_or_else(|outcome| outcome)
     }
 
-    /// The API server does not compare the UID of a status that is applied, so the version is named of a pool that has it.
+    /// The API server does not compare the UID of a status that is applied, so the version is named of a pool that has
+    /// it.
     async fn status(
         &self,
         pool: &ObjectName,

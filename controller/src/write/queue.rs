@@ -138,8 +138,8 @@ impl Queue {
         }
     }
 
-    /// What was taken failed, and is tried again after `pause` of the number of failures, unless a newer one replaced it;
-    /// returns it then.
+    /// What was taken failed, and is tried again after `pause` of the number of failures, unless a newer one replaced
+    /// it; returns it then.
     pub(super) fn failed(
         &mut self,
         item: Item,

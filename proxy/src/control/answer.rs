@@ -1,4 +1,5 @@
-//! From a request of the channel to its answer: who may ask, what can be read, and the one map from refusals to statuses.
+//! From a request of the channel to its answer: who may ask, what can be read, and the one map from refusals to
+//! statuses.
 
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub(super) enum AnswerError {
 }
 
 impl<A: Activate> Control<A> {
-    /// Answers a request of the channel as the network would have it answered. Carries a push out to its end even if the
-    /// caller drops the answer.
+    /// Answers a request of the channel as the network would have it answered. Carries a push out to its end even if
+    /// the caller drops the answer.
     pub async fn answer(
         self: &Arc<Self>,
         request: &Parts,

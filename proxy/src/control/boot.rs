@@ -12,8 +12,8 @@ use super::{
 };
 use crate::last_good::Kept;
 
-/// Completes once `control` has a state of a controller: pulled by `puller`, unless a push is faster. If neither comes within
-/// 5 s, `kept` serves meanwhile.
+/// Completes once `control` has a state of a controller: pulled by `puller`, unless a push is faster. If neither comes
+/// within 5 s, `kept` serves meanwhile.
 pub async fn boot<A: Activate>(control: Arc<Control<A>>, puller: Option<Puller>, kept: Option<Kept>) {
     let pulling = async {
         match &puller {

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::last_good::{LastGood, LastGoodError};
 
-/// Keeps the state of `control` in `last_good`, for ever. Off the path of a push: an answer does not wait for a disk, and
-/// changes that come faster than the disk are written once.
+/// Keeps the state of `control` in `last_good`, for ever. Off the path of a push: an answer does not wait for a disk,
+/// and changes that come faster than the disk are written once.
 pub async fn keep<A: Activate>(control: Arc<Control<A>>, last_good: LastGood) {
     tokio::join!(store(&control, &last_good), stamp(&control, &last_good), retry(&control));
 }

@@ -1,8 +1,8 @@
 //! What this proxy was sent, and what it made of it: the order of pushes, their hashes, and one verdict per pool.
 //!
-//! Pure: a push is checked against a [`Received`] and becomes a [`Candidate`], which says what to activate and becomes the
-//! next [`Received`] once the request path has answered. Received and active versions are kept apart; the hash is of what
-//! was received, so that a rejected pool never looks like a lost push.
+//! Pure: a push is checked against a [`Received`] and becomes a [`Candidate`], which says what to activate and becomes
+//! the next [`Received`] once the request path has answered. Received and active versions are kept apart; the hash is
+//! of what was received, so that a rejected pool never looks like a lost push.
 
 mod pool;
 
@@ -286,8 +286,8 @@ impl Received {
         if older { Err(self.stale()) } else { Ok(()) }
     }
 
-    /// True if this very state is here already; refuses another one of the same position. What came from disk is activated
-    /// once more when a leader sends it, because its endpoints are trusted then.
+    /// True if this very state is here already; refuses another one of the same position. What came from disk is
+    /// activated once more when a leader sends it, because its endpoints are trusted then.
     fn has(&self, position: (u64, u64), hash: &str) -> Result<bool, Refusal> {
         if self.source == Source::Nothing || position != self.position {
             return Ok(false);

@@ -13,8 +13,8 @@ use tokio::{net::TcpStream, task::AbortHandle, time};
 
 use crate::{connection::contain, limits, metrics::Metrics, request::body::RequestBody};
 
-/// The sending side of a connection to an endpoint. Dropping it closes the connection, whatever is under way: hyper would
-/// first send all that it holds, for which an endpoint that takes nothing lets it wait for ever.
+/// The sending side of a connection to an endpoint. Dropping it closes the connection, whatever is under way: hyper
+/// would first send all that it holds, for which an endpoint that takes nothing lets it wait for ever.
 #[derive(Debug)]
 pub(crate) struct Sender {
     requests: http1::SendRequest<RequestBody>,

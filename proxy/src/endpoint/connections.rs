@@ -1,7 +1,8 @@
-//! The idle connections of one thread, by the endpoint's address. Only that thread uses them, so the lock is never waited for.
+//! The idle connections of one thread, by the endpoint's address. Only that thread uses them, so the lock is never
+//! waited for.
 //!
-//! A connection comes back when its response has ended, and goes out again once it says that it is ready: not before the
-//! request's body has been sent too, and never after either side has closed it.
+//! A connection comes back when its response has ended, and goes out again once it says that it is ready: not before
+//! the request's body has been sent too, and never after either side has closed it.
 
 use std::{
     collections::HashMap,
@@ -44,7 +45,8 @@ impl Connections {
             if since.elapsed() < limits::ENDPOINT_FRESH {
                 return Some(sender);
             }
-            // A busy thread may not have seen yet that the endpoint has closed it: let what the system knows come in first.
+            // A busy thread may not have seen yet that the endpoint has closed it: let what the system knows come in
+            // first.
             task::yield_now().await;
             if !sender.is_closed() {
                 return Some(sender);

@@ -158,7 +158,8 @@ impl EndpointHealth {
         }
     }
 
-    /// A controller says that the endpoint is ready: good enough for one that no check has found to fail, or that has none.
+    /// A controller says that the endpoint is ready: good enough for one that no check has found to fail, or that has
+    /// none.
     pub(crate) fn vouch(&self, checked: bool) {
         let mut record = self.record();
         if !checked || matches!(record.state, State::Unverified { failed: false, .. }) {

@@ -1,5 +1,6 @@
-//! What an endpoint did in about the last minute: how many requests, how many of them failed, and how long answers took. In
-//! bounded memory, which is only taken once it has done something; every access is relaxed, since it only informs.
+//! What an endpoint did in about the last minute: how many requests, how many of them failed, and how long answers
+//! took. In bounded memory, which is only taken once it has done something; every access is relaxed, since it only
+//! informs.
 
 use std::{
     sync::{

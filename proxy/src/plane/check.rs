@@ -1,5 +1,5 @@
-//! What a pool's document must fulfil beyond its types and the rules that it shares with the pool's spec, so that nothing
-//! later can fail on it.
+//! What a pool's document must fulfil beyond its types and the rules that it shares with the pool's spec, so that
+//! nothing later can fail on it.
 
 use evenkeel_api::channel::{PoolDocument, Rejection};
 

@@ -1,7 +1,7 @@
 //! Who has which port and host name. Pure.
 //!
-//! A pool whose new version cannot have what it asks for keeps its old version, with the ports and names of that. Of several
-//! that ask for the same, the one that has it keeps it, else the first by UID gets it.
+//! A pool whose new version cannot have what it asks for keeps its old version, with the ports and names of that. Of
+//! several that ask for the same, the one that has it keeps it, else the first by UID gets it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -233,8 +233,8 @@ impl Ledger {
         }
     }
 
-    /// Lets requests see the pools that are balanced otherwise by now, because of what was learned. `urgent`: only those where
-    /// something was learned that should not wait.
+    /// Lets requests see the pools that are balanced otherwise by now, because of what was learned. `urgent`: only
+    /// those where something was learned that should not wait.
     pub(super) fn tick(&mut self, urgent: bool) {
         let instance = self.shared.instance;
         let pools = self.pools.iter_mut().filter(|(_, pool)| !urgent || pool.is_urgent());

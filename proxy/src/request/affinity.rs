@@ -1,5 +1,5 @@
-//! Session affinity by a cookie whose value names an endpoint: a digest of pool and endpoint, so that it tells nothing to the
-//! client, every proxy understands it, and no push changes it.
+//! Session affinity by a cookie whose value names an endpoint: a digest of pool and endpoint, so that it tells nothing
+//! to the client, every proxy understands it, and no push changes it.
 
 use std::collections::HashMap;
 

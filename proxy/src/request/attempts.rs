@@ -1,4 +1,5 @@
-//! A request's way to an endpoint: a place there, for which it may have to wait, and another endpoint if the first is of no use.
+//! A request's way to an endpoint: a place there, for which it may have to wait, and another endpoint if the first is
+//! of no use.
 
 use std::{
     net::SocketAddr,
@@ -134,7 +135,8 @@ impl Search<'_> {
         }
     }
 
-    /// Another endpoint for a request that may be sent again, if there is one, and the budget has it. It does not wait for one.
+    /// Another endpoint for a request that may be sent again, if there is one, and the budget has it. It does not wait
+    /// for one.
     fn another(&self, again: Option<Box<Parcel>>) -> Option<(Box<Parcel>, Found)> {
         let again = again?;
         if !self.pool().retry.take() {

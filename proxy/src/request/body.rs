@@ -1,5 +1,5 @@
-//! Bodies on their way through. A response's body carries what ends with it: the accounting, the guard of the pick, and the
-//! connection, which goes back once the endpoint has said all.
+//! Bodies on their way through. A response's body carries what ends with it: the accounting, the guard of the pick, and
+//! the connection, which goes back once the endpoint has said all.
 
 mod idle;
 mod pipe;
@@ -267,7 +267,8 @@ impl Forwarded {
         }
     }
 
-    /// The endpoint has said its last: what is ours of that is taken out. A report at the end knows more than one in the head.
+    /// The endpoint has said its last: what is ours of that is taken out. A report at the end knows more than one in
+    /// the head.
     fn trailed(&mut self, trailers: &mut HeaderMap) {
         let (pool, exchange) = (self.ending.account.pool(), &mut self.exchange);
         if let Some(report) = load::take(trailers, pool.keeps_reports, &pool.metrics) {

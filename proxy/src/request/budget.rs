@@ -1,5 +1,5 @@
-//! How many retries a pool may make: a part of its requests, and some whatever their number, so that retries do not bury
-//! endpoints that are in trouble.
+//! How many retries a pool may make: a part of its requests, and some whatever their number, so that retries do not
+//! bury endpoints that are in trouble.
 
 use std::{
     sync::{
@@ -20,7 +20,8 @@ const PARTS: usize = 10;
 pub(crate) struct Budget {
     rules: (RetryBudget, RequestRate),
     requests: Window,
-    /// Those within the budget's interval, and those within the rate's. Locked, so that to look and to count are one step.
+    /// Those within the budget's interval, and those within the rate's. Locked, so that to look and to count are one
+    /// step.
     retries: Mutex<(Window, Window)>,
 }
 

@@ -7,8 +7,9 @@ use ipnet::IpNet;
 
 use super::headers::FORWARDED_FOR;
 
-/// The address of the client: that of the peer, unless the peer is trusted and says for whom it asks (`X-Forwarded-For`). Of those listed
-/// it is the last that is not trusted: what stands before it, anyone may have written. What is no address ends the search.
+/// The address of the client: that of the peer, unless the peer is trusted and says for whom it asks
+/// (`X-Forwarded-For`). Of those listed it is the last that is not trusted: what stands before it, anyone may have
+/// written. What is no address ends the search.
 pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let trusts = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let values = headers.get_all(FORWARDED_FOR).iter().rev();

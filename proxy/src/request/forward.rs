@@ -66,8 +66,8 @@ pub(crate) struct Answer {
     pub(crate) last_sent: Option<std::time::Instant>,
 }
 
-/// Sends a request to an endpoint. A connection that was idle and turns out to be closed before anything was sent over it is
-/// no failure: a new one is made.
+/// Sends a request to an endpoint. A connection that was idle and turns out to be closed before anything was sent over
+/// it is no failure: a new one is made.
 pub(crate) async fn send(
     connections: &Connections,
     address: SocketAddr,
@@ -126,8 +126,8 @@ async fn over(
     }
 }
 
-/// Waits for a response while the request's body is under way: the endpoint must go on to take it, and answer in time once
-/// it has all. What the client must do is watched by the body.
+/// Waits for a response while the request's body is under way: the endpoint must go on to take it, and answer in time
+/// once it has all. What the client must do is watched by the body.
 async fn watched<T>(
     sending: impl Future<Output = T>,
     upload: &Upload,

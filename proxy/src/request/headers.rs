@@ -252,8 +252,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-/// Tells the endpoint who asked. What a peer that is not trusted says of that is dropped; to what one that is says, our word
-/// is added, but for protocol and host, which the first proxy knows best.
+/// Tells the endpoint who asked. What a peer that is not trusted says of that is dropped; to what one that is says, our
+/// word is added, but for protocol and host, which the first proxy knows best.
 fn forwarded(headers: &mut HeaderMap, peer: IpAddr, host: &HeaderValue, trusted: bool) {
     if !trusted {
         for name in [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, FORWARDED] {

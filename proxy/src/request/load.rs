@@ -22,8 +22,8 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Result<LoadReport, orca::OrcaE
     }
 }
 
-/// Takes the report of a response, and out of it unless clients are to have it: it tells them what is none of their business. One
-/// that is not in order counts as none, and is counted.
+/// Takes the report of a response, and out of it unless clients are to have it: it tells them what is none of their
+/// business. One that is not in order counts as none, and is counted.
 pub(crate) fn take(headers: &mut HeaderMap, keep: bool, metrics: &PoolMetrics) -> Option<Box<LoadReport>> {
     let parsed = read(headers)?;
     if !keep {
@@ -40,8 +40,8 @@ pub(crate) fn take(headers: &mut HeaderMap, keep: bool, metrics: &PoolMetrics) -
     }
 }
 
-/// When an endpoint that has too much to do wants to be asked again (RFC 9110, 10.2.3): in so many seconds, or at a date by the
-/// time of day.
+/// When an endpoint that has too much to do wants to be asked again (RFC 9110, 10.2.3): in so many seconds, or at a
+/// date by the time of day.
 pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
         return None;

@@ -1,8 +1,8 @@
 //! Where requests wait for a place at an endpoint, the first that came first served.
 //!
-//! Only the one in front looks for a place: when it comes to the front, and whenever one may have become free. No wake-up is
-//! lost: who leaves a place does so before it looks for somebody who waits ([`Queue::wake`]), and who comes says that it waits
-//! before it looks for a place, with a fence between the two on both sides.
+//! Only the one in front looks for a place: when it comes to the front, and whenever one may have become free. No
+//! wake-up is lost: who leaves a place does so before it looks for somebody who waits ([`Queue::wake`]), and who comes
+//! says that it waits before it looks for a place, with a fence between the two on both sides.
 
 use std::{
     collections::BTreeMap,

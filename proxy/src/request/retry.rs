@@ -1,5 +1,5 @@
-//! Whether a request goes to another endpoint. Built in: once, if nothing of it was ever sent. What a pool says of retries stands in
-//! the place of that.
+//! Whether a request goes to another endpoint. Built in: once, if nothing of it was ever sent. What a pool says of
+//! retries stands in the place of that.
 
 use std::sync::Arc;
 

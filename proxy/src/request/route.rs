@@ -29,7 +29,8 @@ impl<T> Default for Routes<T> {
 }
 
 impl Routes {
-    /// The routes to `pools`, no two of which claim the same port or name; where there is no shared port, names lead nowhere.
+    /// The routes to `pools`, no two of which claim the same port or name; where there is no shared port, names lead
+    /// nowhere.
     pub(crate) fn new<'a>(pools: impl Iterator<Item = &'a Arc<Pool>>, shared_port: Option<u16>) -> Self {
         let mut routes = Self::default();
         for pool in pools {
@@ -57,8 +58,8 @@ impl<T> Routes<T> {
         };
     }
 
-    /// The pool of a request. `host` is that of the request without a port, in any case; empty if it has none. An exact name
-    /// goes before a wildcard, a longer wildcard before a shorter; a wildcard stands for one label or more.
+    /// The pool of a request. `host` is that of the request without a port, in any case; empty if it has none. An exact
+    /// name goes before a wildcard, a longer wildcard before a shorter; a wildcard stands for one label or more.
     pub(crate) fn find(&self, entrance: Entrance, host: &str) -> Option<&T> {
         match entrance {
             Entrance::Port(port) => self.ports.get(&port),

@@ -1,8 +1,9 @@
-//! Prequal's samples where endpoints give them themselves: in the reports of their responses, or asked for apart from requests.
+//! Prequal's samples where endpoints give them themselves: in the reports of their responses, or asked for apart from
+//! requests.
 //!
-//! Reports are not fed as they come, for they come from whom Prequal picks, and soon it would know of nobody else: each is kept,
-//! and read when its endpoint is drawn. Nobody waits for a probe: what comes after its time-out is dropped, and only its
-//! connection is of use.
+//! Reports are not fed as they come, for they come from whom Prequal picks, and soon it would know of nobody else: each
+//! is kept, and read when its endpoint is drawn. Nobody waits for a probe: what comes after its time-out is dropped,
+//! and only its connection is of use.
 
 use std::{
     net::SocketAddr,
@@ -150,8 +151,8 @@ fn wanted(pool: &Pool) -> SmallVec<[usize; 8]> {
     pool.choice.balancer.to_probe(&mut rand::rng()).collect()
 }
 
-/// What an endpoint has reported lately, or else what this proxy sees of it, as with `InBand`. It has as many in flight at least as
-/// this proxy has sent it.
+/// What an endpoint has reported lately, or else what this proxy sees of it, as with `InBand`. It has as many in flight
+/// at least as this proxy has sent it.
 fn reported(choice: &Choice, index: usize, max_age: Duration, now: Time) -> Option<ProbeAnswer> {
     let state = choice.balancer.state_of(index)?;
     let own = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);

@@ -1,7 +1,8 @@
-//! A page in the text format of Prometheus (version 0.0.4), of which only the lines of one metric are read, and those strictly.
+//! A page in the text format of Prometheus (version 0.0.4), of which only the lines of one metric are read, and those
+//! strictly.
 //!
-//! Written here, since of the libraries that read this format one takes what is not in order for nothing at all and splits the
-//! values of labels at commas and braces, and the other's licence does not fit.
+//! Written here, since of the libraries that read this format one takes what is not in order for nothing at all and
+//! splits the values of labels at commas and braces, and the other's licence does not fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

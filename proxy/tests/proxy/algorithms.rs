@@ -69,7 +69,7 @@ async fn a_key_keeps_its_endpoint_and_keys_are_spread() {
         let users = || gets((0..24).map(|user| format!("x-user: user-{user}")));
         let first = names(address, &users()).await;
         assert_eq!(names(address, &users()).await, first, "{table}");
-        let taken: std::collections::BTreeSet<_> = first.iter().collect();
+        let taken: BTreeSet<_> = first.iter().collect();
         assert_eq!(taken.len(), 3, "{table}: {first:?}");
         let without = names(address, &gets((0..6).map(|n| format!("x-other: {n}")))).await;
         assert!(without.iter().all(|name| *name == without[0]), "the path is the key then: {without:?}");

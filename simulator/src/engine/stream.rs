@@ -1,5 +1,5 @@
-//! The requests as they come: what chance decides of them does not depend on the algorithm, so that runs can be compared seed by
-//! seed.
+//! The requests as they come: what chance decides of them does not depend on the algorithm, so that runs can be
+//! compared seed by seed.
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::{Distribution as _, Zipf};

@@ -73,8 +73,8 @@ fn kind(title: &'static str, mut charts: Vec<String>) -> Kind {
     Kind { title, charts, left_out }
 }
 
-/// A figure against load, in a chart for each group of variants that differ by it alone; where none do, for each variant that is
-/// `shown`.
+/// A figure against load, in a chart for each group of variants that differ by it alone; where none do, for each
+/// variant that is `shown`.
 fn by_figure(results: &Results, name: &str, figure: Figure, shown: impl Fn(usize) -> bool) -> Vec<String> {
     let logarithmic = PERCENTILES.iter().any(|(_, of)| *of == figure);
     let percent = super::text::is_part(figure);

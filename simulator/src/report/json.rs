@@ -8,7 +8,8 @@ use crate::{judge::judge, run::Results};
 /// In place of a number that is infinite.
 const NEVER: &str = "never";
 
-/// Every run's figures, and what must hold. What there is no figure of is `null`, and what never came to be is `"never"`.
+/// Every run's figures, and what must hold. What there is no figure of is `null`, and what never came to be is
+/// `"never"`.
 #[must_use]
 pub fn json(results: &Results) -> Value {
     let rows = results.rows.iter().map(|row| {

@@ -157,13 +157,15 @@ pub enum Figure {
     P999,
     /// Part of the requests that failed.
     Errors,
-    /// 99.9th percentile of requests in flight at an endpoint, those that hang at a dead one among them, over endpoints and time.
+    /// 99.9th percentile of requests in flight at an endpoint, those that hang at a dead one among them, over endpoints
+    /// and time.
     InFlight,
     /// Requests answered per second.
     Throughput,
     /// Highest 99th percentile of a window, in milliseconds.
     PeakP99,
-    /// Seconds after the last change ended until each endpoint that it was about had half of its fair share in a window.
+    /// Seconds after the last change ended until each endpoint that it was about had half of its fair share in a
+    /// window.
     Recovery,
     /// Largest share of an endpoint, over the mean.
     LargestShare,
@@ -243,8 +245,8 @@ impl Scenario {
         Self::parse(&name, &text, path.parent().unwrap_or_else(|| Path::new("")), short)
     }
 
-    /// Reads its text; files that it names are looked for in `folder`. `short` applies what the file says for the tests: one
-    /// seed, fewer seconds, fewer variants.
+    /// Reads its text; files that it names are looked for in `folder`. `short` applies what the file says for the
+    /// tests: one seed, fewer seconds, fewer variants.
     ///
     /// # Errors
     /// If anything in it is wrong.
@@ -356,7 +358,8 @@ impl File {
         Ok(())
     }
 
-    /// Labels that the matrix does not have would select all; of one that two axes have, nobody would know which is meant.
+    /// Labels that the matrix does not have would select all; of one that two axes have, nobody would know which is
+    /// meant.
     fn check_labels(&self) -> Result<(), Problem> {
         for (index, axis) in self.matrix.iter().enumerate() {
             let earlier = &self.matrix[..index];

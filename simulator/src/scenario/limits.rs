@@ -1,5 +1,5 @@
-//! How large and how small the numbers of a scenario may be. Beyond them a run would not end, not fit into memory, or be no case
-//! that anyone has.
+//! How large and how small the numbers of a scenario may be. Beyond them a run would not end, not fit into memory, or
+//! be no case that anyone has.
 
 use std::ops::RangeInclusive;
 

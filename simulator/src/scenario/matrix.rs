@@ -1,5 +1,5 @@
-//! Every combination of a matrix: the base, merged (RFC 7396) with one entry of each axis; and where in the file what is wrong with
-//! one is written.
+//! Every combination of a matrix: the base, merged (RFC 7396) with one entry of each axis; and where in the file what
+//! is wrong with one is written.
 
 use std::{collections::BTreeMap, path::Path};
 

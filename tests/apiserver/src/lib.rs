@@ -1,5 +1,5 @@
-//! A real API server for tests: etcd and kube-apiserver on the loopback, and nothing else. No controllers run, so what a
-//! test does not write is not there.
+//! A real API server for tests: etcd and kube-apiserver on the loopback, and nothing else. No controllers run, so what
+//! a test does not write is not there.
 //!
 //! ```text
 //! shared()          one server for all tests that run at the same time, each in a namespace of its own

@@ -77,7 +77,8 @@ impl Cluster {
         output(Command::new(helm).args(args).current_dir(&self.root), "").await
     }
 
-    /// Runs the command line, whose program EVENKEEL names, and gives what it prints. It reaches pods as its users do, by port-forward.
+    /// Runs the command line, whose program EVENKEEL names, and gives what it prints. It reaches pods as its users do,
+    /// by port-forward.
     ///
     /// # Errors
     /// If it fails: with what it says.

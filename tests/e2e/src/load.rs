@@ -1,8 +1,8 @@
 //! Load at a constant rate, whatever the answers, and a count of all that came of it.
 //!
-//! Every second request is a POST whose body must come back; every second pair goes over a connection of its own, the others
-//! over kept ones in turn, so that none grows stale. A request that provably was not sent, because a kept connection was
-//! closed meanwhile, goes over another one, as any client does; that is counted, and is no failure.
+//! Every second request is a POST whose body must come back; every second pair goes over a connection of its own, the
+//! others over kept ones in turn, so that none grows stale. A request that provably was not sent, because a kept
+//! connection was closed meanwhile, goes over another one, as any client does; that is counted, and is no failure.
 
 mod client;
 pub(crate) mod counts;

@@ -1,4 +1,5 @@
-//! End-to-end tests on a real cluster: `run` goes through the scenarios, `load` is the client that one of them runs in a pod.
+//! End-to-end tests on a real cluster: `run` goes through the scenarios, `load` is the client that one of them runs in
+//! a pod.
 //!
 //! They take a KUBECONFIG, and where clusters differ (a signal to a container, a node that dies) the commands of
 //! hack/cluster.sh. Scenarios share one install and run one after the other. They wait for conditions, and count every

@@ -173,8 +173,8 @@ spec:
         Ok(address.split('.').next().unwrap_or_default().to_owned())
     }
 
-    /// ClusterIP and port of that Service, once this network reaches it: each node's kube-proxy takes a moment to know of a
-    /// new Service, and until then the node has no route to it.
+    /// ClusterIP and port of that Service, once this network reaches it: each node's kube-proxy takes a moment to know
+    /// of a new Service, and until then the node has no route to it.
     pub(crate) async fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
         let service = self.service(name).await?;
         let spec =

@@ -9,8 +9,8 @@ use crate::Duration;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Adaptive {
-    /// What is looked at. CPU and Memory are what endpoints report in the header `endpoint-load-metrics` (ORCA), or what their
-    /// Prometheus pages show where `prometheus` says so; a signal that nobody gives is left out.
+    /// What is looked at. CPU and Memory are what endpoints report in the header `endpoint-load-metrics` (ORCA), or
+    /// what their Prometheus pages show where `prometheus` says so; a signal that nobody gives is left out.
     #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub signals: Vec<AdaptiveSignal>,
 
@@ -26,18 +26,18 @@ pub struct Adaptive {
     #[schemars(range(min = 1, max = 100))]
     pub smoothing_percent: u8,
 
-    /// How far from the mean an endpoint may be before its weight moves away from the configured one, in per cent of the mean. Within
-    /// that, what its weight has moved goes back bit by bit.
+    /// How far from the mean an endpoint may be before its weight moves away from the configured one, in per cent of
+    /// the mean. Within that, what its weight has moved goes back bit by bit.
     #[schemars(range(min = 0, max = 100))]
     pub hysteresis_percent: u8,
 
     /// Time between two steps.
     pub interval: Duration,
 
-    /// CPU and Memory are read from the Prometheus page of each endpoint, over HTTP: by each proxy once in each `interval`, apart from
-    /// requests, up to 1 MiB. A page that is larger, late or not in order counts as none; what no page has shown for three intervals is
-    /// forgotten. Reports count for neither signal then, for a utilization does not compare with cores or bytes. CPU counts
-    /// beside the weight, as requests in flight do; memory as it is.
+    /// CPU and Memory are read from the Prometheus page of each endpoint, over HTTP: by each proxy once in each
+    /// `interval`, apart from requests, up to 1 MiB. A page that is larger, late or not in order counts as none; what
+    /// no page has shown for three intervals is forgotten. Reports count for neither signal then, for a utilization
+    /// does not compare with cores or bytes. CPU counts beside the weight, as requests in flight do; memory as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusPage>,
 }
@@ -73,8 +73,8 @@ pub struct PrometheusPage {
     /// Time in which the whole page must have come.
     pub timeout: Duration,
 
-    /// The counter of CPU time in seconds: what it grows by in a second is the signal CPU, in cores. Of several series with this
-    /// name, the sum.
+    /// The counter of CPU time in seconds: what it grows by in a second is the signal CPU, in cores. Of several series
+    /// with this name, the sum.
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub cpu_seconds: String,
 

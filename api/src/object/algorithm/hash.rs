@@ -59,8 +59,8 @@ pub struct ConsistentHash {
     #[serde(default)]
     pub hash_function: HashFunction,
 
-    /// Bounded load: how many requests in flight an endpoint may have, in per cent of the mean; a request goes on to the next
-    /// endpoint then. Without it, the requests of a key go to its endpoint however many they are.
+    /// Bounded load: how many requests in flight an endpoint may have, in per cent of the mean; a request goes on to
+    /// the next endpoint then. Without it, the requests of a key go to its endpoint however many they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 101, max = 1000))]
     pub maximum_load_percent: Option<u16>,
@@ -99,8 +99,8 @@ pub enum HashKeyType {
     Path,
     /// The host, without the port.
     Host,
-    /// The address that connects to the proxy, or for which a peer within the class's `trustedCIDRs` asks in X-Forwarded-For: of those
-    /// listed, the last that is not trusted itself.
+    /// The address that connects to the proxy, or for which a peer within the class's `trustedCIDRs` asks in
+    /// X-Forwarded-For: of those listed, the last that is not trusted itself.
     SourceIP,
 }
 
@@ -141,8 +141,8 @@ pub enum HashTableType {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Ring {
-    /// Points per unit of an endpoint's weight: more of them spread keys more evenly, and take more memory. A ring has 524288 points
-    /// at most: where it would have more, each unit of weight has half as many, or a quarter, and so on.
+    /// Points per unit of an endpoint's weight: more of them spread keys more evenly, and take more memory. A ring has
+    /// 524288 points at most: where it would have more, each unit of weight has half as many, or a quarter, and so on.
     #[schemars(range(min = 1, max = 2048))]
     pub points_per_weight: u32,
 }

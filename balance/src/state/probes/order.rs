@@ -1,5 +1,5 @@
-//! A sequence of at most 16 slots in one word, changed without a loop or a branch: chance decides which slot goes, and a processor that
-//! guesses wrong loses more than all of it takes.
+//! A sequence of at most 16 slots in one word, changed without a loop or a branch: chance decides which slot goes, and
+//! a processor that guesses wrong loses more than all of it takes.
 
 /// Slots, each once at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

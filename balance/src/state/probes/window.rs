@@ -7,7 +7,8 @@ const BINS: u16 = 512;
 /// The bin of loads not seen yet: above all others.
 const UNSEEN: u16 = BINS;
 
-/// The last loads seen, and a quantile of them. Only how many lie at it and below is counted on the way: all are looked at when it moves.
+/// The last loads seen, and a quantile of them. Only how many lie at it and below is counted on the way: all are looked
+/// at when it moves.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     seen: [u16; OBSERVED],
@@ -77,7 +78,8 @@ impl Window {
         self.needed = ((self.len as f64 * self.quantile).ceil() as usize).clamp(1, self.len);
     }
 
-    /// Moves the bin to the lowest that has the quantile in it or below, by those that were seen. Apart, since few loads move it.
+    /// Moves the bin to the lowest that has the quantile in it or below, by those that were seen. Apart, since few
+    /// loads move it.
     #[cold]
     fn settle(&mut self) {
         let (mut bin, mut below, mut up_to) = (self.bin, self.below, self.up_to);

@@ -1,16 +1,17 @@
 //! The detector: how much endpoints differ, and what that says of each algorithm.
 //!
-//! What tells algorithms apart is how much endpoints differ in speed, and for how long. An endpoint's capability is the rate at
-//! which it completes requests divided by how long they take: whatever the algorithm does (equal shares and different latencies,
-//! or the reverse), a slower endpoint has less of it. Chance makes it vary too, but not in the same way twice: so the covariance
-//! of its logarithm over two stretches in a row is the variance of what persists, and its root the *spread* of the pool. An
-//! algorithm that keeps the requests in flight equal makes the rate follow the latency, and so counts a difference twice.
+//! What tells algorithms apart is how much endpoints differ in speed, and for how long. An endpoint's capability is the
+//! rate at which it completes requests divided by how long they take: whatever the algorithm does (equal shares and
+//! different latencies, or the reverse), a slower endpoint has less of it. Chance makes it vary too, but not in the
+//! same way twice: so the covariance of its logarithm over two stretches in a row is the variance of what persists, and
+//! its root the *spread* of the pool. An algorithm that keeps the requests in flight equal makes the rate follow the
+//! latency, and so counts a difference twice.
 //!
-//! What a proxy has in flight at an endpoint matters too: where many proxies share the endpoints, each has hardly a request at
-//! any, and their number says nothing of how busy the endpoint is.
+//! What a proxy has in flight at an endpoint matters too: where many proxies share the endpoints, each has hardly a
+//! request at any, and their number says nothing of how busy the endpoint is.
 //!
-//! The predictions are of tail latency, relative to the best there is for equal endpoints, fitted to what the simulator measures of
-//! the algorithms one by one (`simulator/scenarios`).
+//! The predictions are of tail latency, relative to the best there is for equal endpoints, fitted to what the simulator
+//! measures of the algorithms one by one (`simulator/scenarios`).
 
 use super::super::{Tuner, mean_nanos};
 use crate::{Algorithm, Auto, Time, state::Seen};
@@ -22,8 +23,8 @@ const MIN_ANSWERS: u64 = 8;
 /// Part of the endpoints that must report their load for it to be used.
 const MIN_REPORTING: f64 = 0.9;
 
-/// Spread up to which the predictions were fitted: beyond it they would tell of tails thousands of times as long, and which algorithm is
-/// best does not change any more.
+/// Spread up to which the predictions were fitted: beyond it they would tell of tails thousands of times as long, and
+/// which algorithm is best does not change any more.
 const MAX_SPREAD: f64 = 0.7;
 
 /// What Auto went by.
@@ -140,7 +141,8 @@ fn covariance(pairs: &[(f64, f64)]) -> f64 {
 }
 
 impl Algorithm {
-    /// It keeps the requests in flight at endpoints equal, so that a slow one has both longer latencies and fewer answers.
+    /// It keeps the requests in flight at endpoints equal, so that a slow one has both longer latencies and fewer
+    /// answers.
     const fn doubles_differences(&self) -> bool {
         matches!(self, Self::LeastRequest { .. } | Self::PowerOfTwoChoices { .. })
     }

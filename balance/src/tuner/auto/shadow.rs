@@ -1,20 +1,22 @@
 //! The shadow: the requests that came, played again through each algorithm that Auto may stand for.
 //!
-//! The [tap](crate::state::Tap) writes down a stretch of requests. A [`Model`] tells from them what a request takes apart from where it
-//! went, and what endpoints take; each [`Candidate`] is a pool of its own, with the real one's endpoints and weights, a state and a
-//! random number generator, that picks for the same requests by what became of those it picked for before. It is scored by the
-//! slowest of them. What was left out between two stretches did not happen to the candidates: requests under way at the end of one
-//! are so at the beginning of the next, and end as much later. Their clock goes on, so that what they learned ages as it does in the
-//! real pool; but a queue of theirs, once it is long, takes as many stretches to become short as it would take of real ones in a row.
+//! The [tap](crate::state::Tap) writes down a stretch of requests. A [`Model`] tells from them what a request takes
+//! apart from where it went, and what endpoints take; each [`Candidate`] is a pool of its own, with the real one's
+//! endpoints and weights, a state and a random number generator, that picks for the same requests by what became of
+//! those it picked for before. It is scored by the slowest of them. What was left out between two stretches did not
+//! happen to the candidates: requests under way at the end of one are so at the beginning of the next, and end as much
+//! later. Their clock goes on, so that what they learned ages as it does in the real pool; but a queue of theirs, once
+//! it is long, takes as many stretches to become short as it would take of real ones in a row.
 //!
-//! It sees what this proxy sees. Requests of other proxies are in it as far as they made this one's slower: they stay where they were,
-//! whatever the candidate does, so that what all proxies would do to the endpoints together is not in it: neither the relief
-//! of slow endpoints that all avoid, nor the crowd at fast ones. Where that matters, a candidate and the present algorithm differ
-//! less once it is chosen, and the hysteresis keeps it. Nor does it see keys, sessions, retries and limits of requests in flight:
-//! every request goes where the candidate likes. A request that is under way when it is played, and is not answered, counts as long as
-//! it has been, which is 4 mean latencies at least, or 60 s. One that a client gave up counts if it had waited longer than is usual.
-//! Endpoints on probation are left out. WeightedByLoad's weights are the real pool's, Adaptive's are what its steps make of the
-//! candidate, without CPU and memory.
+//! It sees what this proxy sees. Requests of other proxies are in it as far as they made this one's slower: they stay
+//! where they were, whatever the candidate does, so that what all proxies would do to the endpoints together is not in
+//! it: neither the relief of slow endpoints that all avoid, nor the crowd at fast ones. Where that matters, a candidate
+//! and the present algorithm differ less once it is chosen, and the hysteresis keeps it. Nor does it see keys,
+//! sessions, retries and limits of requests in flight: every request goes where the candidate likes. A request that is
+//! under way when it is played, and is not answered, counts as long as it has been, which is 4 mean latencies at least,
+//! or 60 s. One that a client gave up counts if it had waited longer than is usual. Endpoints on probation are left
+//! out. WeightedByLoad's weights are the real pool's, Adaptive's are what its steps make of the candidate, without CPU
+//! and memory.
 
 mod candidate;
 mod fit;
@@ -30,7 +32,8 @@ use self::{
 use super::{super::Tuner, place_of};
 use crate::{Algorithm, Time, state::Tapped};
 
-/// Candidates at most: with [`STRETCH`](crate::state::STRETCH) requests (and one more for each worker) 8,192 picks a look.
+/// Candidates at most: with [`STRETCH`](crate::state::STRETCH) requests (and one more for each worker) 8,192 picks a
+/// look.
 const MAX_CANDIDATES: usize = 8;
 /// Time between two looks, at least.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
@@ -64,7 +67,8 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    /// How slow the slowest requests are with each candidate, beside the best; of none as long as any has played too few.
+    /// How slow the slowest requests are with each candidate, beside the best; of none as long as any has played too
+    /// few.
     pub(super) fn scores(&self) -> Vec<(Algorithm, f64)> {
         if self.played() == 0 {
             return Vec::new();
@@ -91,8 +95,8 @@ impl Shadow {
         self.has_scored
     }
 
-    /// Whether it is time to look, and how long ago the last look was. The first one only begins the time, and the second comes by
-    /// `phase` of an interval later.
+    /// Whether it is time to look, and how long ago the last look was. The first one only begins the time, and the
+    /// second comes by `phase` of an interval later.
     fn look(&mut self, interval: Duration, phase: f64, now: Time) -> Option<(Time, Duration)> {
         let last = *self.looked.get_or_insert(now);
         let wait = if self.candidates.is_empty() { interval.mul_f64(1.0 + phase) } else { interval };
@@ -175,8 +179,8 @@ impl Tuner {
         self.auto.shadow = shadow;
     }
 
-    /// Candidates keep what they learned, if with other parameters, and follow the endpoints and weights of the pool. With a new one
-    /// all are scored anew: what is compared must be the same requests.
+    /// Candidates keep what they learned, if with other parameters, and follow the endpoints and weights of the pool.
+    /// With a new one all are scored anew: what is compared must be the same requests.
     fn update_candidates(&self, shadow: &mut Shadow, algorithms: &[Algorithm], now: Time) {
         let mut before = std::mem::take(&mut shadow.candidates);
         let mut joined = false;

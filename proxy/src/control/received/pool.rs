@@ -60,7 +60,8 @@ impl Pool {
 }
 
 impl Version {
-    /// One that was in use before: it is parsed, and not held to the rules of the spec again, which may have become stricter.
+    /// One that was in use before: it is parsed, and not held to the rules of the spec again, which may have become
+    /// stricter.
     pub(super) fn read(uid: &PoolUid, value: &Value) -> Result<Option<Self>, Refusal> {
         let text = canonical(uid, value)?;
         Ok(parse(value).ok().map(|document| Self { text, document }))

@@ -262,8 +262,8 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 proptest! {
-    /// Whatever is lost, doubled or overtaken on the way: what is here is always a state that was sent, never an older one
-    /// than before, and the first heartbeat makes it the leader's.
+    /// Whatever is lost, doubled or overtaken on the way: what is here is always a state that was sent, never an older
+    /// one than before, and the first heartbeat makes it the leader's.
     #[test]
     fn any_sequence_of_pushes_converges(history in history(), sent in prop::collection::vec(sent(), 0..24)) {
         let mut received = Received::nothing(0);

@@ -1,5 +1,5 @@
-//! A time-out that starts anew with whatever moves. A timer is made only when something has to be waited for, and is set
-//! anew only when it fires, so that a busy stream costs a clock reading and no more.
+//! A time-out that starts anew with whatever moves. A timer is made only when something has to be waited for, and is
+//! set anew only when it fires, so that a busy stream costs a clock reading and no more.
 
 use std::{
     future::Future as _,

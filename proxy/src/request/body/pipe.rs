@@ -1,6 +1,6 @@
-//! A response's body over HTTP/2. There a client holds a stream back by its window, and hyper then asks the body for nothing
-//! more, for as long as the client likes. So a task asks in its place: a client that takes nothing for the limit keeps its
-//! stream, but no longer the endpoint.
+//! A response's body over HTTP/2. There a client holds a stream back by its window, and hyper then asks the body for
+//! nothing more, for as long as the client likes. So a task asks in its place: a client that takes nothing for the
+//! limit keeps its stream, but no longer the endpoint.
 
 use std::{
     future::poll_fn,

@@ -1,5 +1,5 @@
-//! The manifests: whether an API server takes them, whether the pods may run, and whether the controller may do its work
-//! and nothing else.
+//! The manifests: whether an API server takes them, whether the pods may run, and whether the controller may do its
+//! work and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -20,7 +20,8 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     /// Good answers, by the endpoint that gave them.
     pub(crate) by_endpoint: BTreeMap<String, u64>,
-    /// Good answers to POST by the client's address as the endpoint got it, which nodes may have changed, and the endpoint.
+    /// Good answers to POST by the client's address as the endpoint got it, which nodes may have changed, and the
+    /// endpoint.
     pub(crate) by_client: BTreeMap<String, BTreeMap<String, u64>>,
     /// Requests that a closed connection gave back unsent, and that went over another one.
     pub(crate) reopened: u64,

@@ -1,7 +1,7 @@
 //! 9. Each algorithm, by an edit of a pool under load: what it does to the shares. And the pools of the examples.
 //!
-//! Of three endpoints one is given three times the weight at first; then all weigh the same, and one is slow and says so. Where a
-//! key decides, `evenkeel explain` must name the endpoint that has it, at each proxy.
+//! Of three endpoints one is given three times the weight at first; then all weigh the same, and one is slow and says
+//! so. Where a key decides, `evenkeel explain` must name the endpoint that has it, at each proxy.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -39,8 +39,8 @@ pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let edited = load.stop().await?;
     edited.none_failed().context("while the algorithm was edited")?;
 
-    // That kubelet takes a stopped proxy for broken must not hide what the controller makes of it. The rollout that this
-    // takes, and the one back, are under load too.
+    // That kubelet takes a stopped proxy for broken must not hide what the controller makes of it. The rollout that
+    // this takes, and the one back, are under load too.
     let load = Load::start(Plan::to(shop.address("web").await?));
     let old = names(cluster).await?;
     probes::make_patient(cluster, Of::Proxies).await?;

@@ -30,7 +30,8 @@ const SOON: Duration = Duration::from_secs(90);
 const RULES: Duration = Duration::from_secs(1);
 /// How long the load goes on after the node's death was noticed.
 const AFTERWARDS: Duration = Duration::from_secs(10);
-/// Short, so that requests to what is dead end while the test lasts. An endpoint that is dead is found by its checks too.
+/// Short, so that requests to what is dead end while the test lasts. An endpoint that is dead is found by its checks
+/// too.
 const SPEC: &str = "algorithm: {type: RoundRobin}, timeouts: {connect: 500ms, request: 3s}";
 
 pub(crate) async fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
@@ -171,7 +172,8 @@ fn on(pods: &[Pod], name: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// Before Kubernetes has noticed, only requests that were on the node may be lost: those of its proxy, which is a lost
-/// connection, and those that had been sent to its endpoints, which are named. A connection that did not open is retried.
+/// connection, and those that had been sent to its endpoints, which are named. A connection that did not open is
+/// retried.
 fn judge(counts: &Counts, killed: Duration, noticed: Duration, dead: &[String]) -> anyhow::Result<()> {
     let was_on_it = |failure: &Failure| {
         let is_sent = !failure.to_string().contains("connect_failed")

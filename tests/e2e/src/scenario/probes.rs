@@ -1,5 +1,5 @@
-//! Probes made so patient that kubelet leaves a stopped process alone for two minutes: what it makes of one must not hide
-//! what Evenkeel makes of it.
+//! Probes made so patient that kubelet leaves a stopped process alone for two minutes: what it makes of one must not
+//! hide what Evenkeel makes of it.
 
 use crate::cluster::{Cluster, SYSTEM};
 

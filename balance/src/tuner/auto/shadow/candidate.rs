@@ -22,8 +22,9 @@ use crate::{
     time::{nanos, nanos_f64},
 };
 
-/// Longest time that a request waits to be served, and most requests under way: one that comes on top of them fails, as it would where
-/// clients give up. So queues end where more comes than an endpoint can do, and a candidate comes back once less does.
+/// Longest time that a request waits to be served, and most requests under way: one that comes on top of them fails, as
+/// it would where clients give up. So queues end where more comes than an endpoint can do, and a candidate comes back
+/// once less does.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const MAX_UNDER_WAY: usize = 16 * STRETCH;
 
@@ -100,8 +101,8 @@ impl Candidate {
         }
     }
 
-    /// Takes the real pool's endpoints with their weights, but for those of Adaptive, which come of the candidate's own steps. O(n)
-    /// where something has changed.
+    /// Takes the real pool's endpoints with their weights, but for those of Adaptive, which come of the candidate's own
+    /// steps. O(n) where something has changed.
     pub(super) fn follow(&mut self, real: &Tuner, now: Time) {
         if self.follows.replace(real.version) != Some(real.version) {
             let (algorithm, others) = (self.tuner.spec.algorithm.clone(), Vec::new());
@@ -213,7 +214,8 @@ fn in_band(algorithm: &Algorithm) -> Algorithm {
     }
 }
 
-/// When a request ends that comes now, and takes so long once the first of the places is free; `None` if that is too late.
+/// When a request ends that comes now, and takes so long once the first of the places is free; `None` if that is too
+/// late.
 fn begin(free_at: &mut [u64], now: u64, takes: u64) -> Option<u64> {
     let Some(first) = free_at.iter_mut().min() else { return Some(now.saturating_add(takes)) };
     if first.saturating_sub(now) > nanos(MAX_WAIT) {

@@ -1,7 +1,7 @@
 //! How what requests take depends on the load, by sums that fade.
 
-/// Sums over an endpoint's requests of the root of what they took and the logarithm of the load: by roots neither the longest
-/// requests nor those that take next to nothing decide alone.
+/// Sums over an endpoint's requests of the root of what they took and the logarithm of the load: by roots neither the
+/// longest requests nor those that take next to nothing decide alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fit {
     pub(super) count: f64,

@@ -1,13 +1,15 @@
 //! What a request would have taken elsewhere.
 //!
-//! An endpoint is taken for a queue in the order of arrival that serves so many requests at once, its concurrency, the same for all: with
-//! 1, requests wait for each other; without a limit, never. It is the one by which what a request took once it was served depends least
-//! on how many were in flight before it: too low a one makes requests under load look short, too high a one long. Where several fit, it is
-//! the lowest, and no more than what was seen at once, so that nobody counts on room that may not be there.
+//! An endpoint is taken for a queue in the order of arrival that serves so many requests at once, its concurrency, the
+//! same for all: with 1, requests wait for each other; without a limit, never. It is the one by which what a request
+//! took once it was served depends least on how many were in flight before it: too low a one makes requests under load
+//! look short, too high a one long. Where several fit, it is the lowest, and no more than what was seen at once, so
+//! that nobody counts on room that may not be there.
 //!
-//! What is left differs by request and by endpoint. An endpoint's pace is drawn toward that of all by as much of their differences
-//! as chance explains, since an algorithm that follows the fastest would profit from differences that there are not; but by no more
-//! than two standard errors, so that a few that are slow among many are not lost (limited translation, Efron and Morris 1972).
+//! What is left differs by request and by endpoint. An endpoint's pace is drawn toward that of all by as much of their
+//! differences as chance explains, since an algorithm that follows the fastest would profit from differences that there
+//! are not; but by no more than two standard errors, so that a few that are slow among many are not lost (limited
+//! translation, Efron and Morris 1972).
 
 use std::collections::HashMap;
 
@@ -137,8 +139,8 @@ impl Model {
         }
     }
 
-    /// What a request took where it went. Endpoints differ by the part of that until the answer: how long a body goes on is the
-    /// request's own.
+    /// What a request took where it went. Endpoints differ by the part of that until the answer: how long a body goes
+    /// on is the request's own.
     fn learn(&mut self, request: &Tapped) -> Work {
         let held = float(request.held).max(1.0);
         let answered = (float(request.latency) / held).clamp(0.0, 1.0);
@@ -210,9 +212,9 @@ impl Model {
     }
 }
 
-/// The place among [`CONCURRENCIES`] by which what requests take depends least on the load. From the highest down the slant falls, until
-/// requests that overtake each other make it mean nothing: of the first two with a change of sign between them, the lesser. Without one
-/// none waited, and it is the lowest by which that is so.
+/// The place among [`CONCURRENCIES`] by which what requests take depends least on the load. From the highest down the
+/// slant falls, until requests that overtake each other make it mean nothing: of the first two with a change of sign
+/// between them, the lesser. Without one none waited, and it is the lowest by which that is so.
 fn flattest(slants: &[f64; CONCURRENCIES.len()], nanos: &[f64; CONCURRENCIES.len()]) -> usize {
     let [.., all] = nanos;
     match slants.iter().rposition(|slant| *slant <= 0.0) {
@@ -225,7 +227,8 @@ fn flattest(slants: &[f64; CONCURRENCIES.len()], nanos: &[f64; CONCURRENCIES.len
     }
 }
 
-/// How far an endpoint is off, where such differences have the variance `lasting` and what was found of it that of `chance` besides.
+/// How far an endpoint is off, where such differences have the variance `lasting` and what was found of it that of
+/// `chance` besides.
 fn drawn(off: f64, lasting: f64, chance: f64) -> f64 {
     let part = if lasting > 0.0 { lasting / (lasting + chance) } else { 0.0 };
     let least = (off.abs() - MAX_ERRORS * chance.sqrt()).max(0.0);

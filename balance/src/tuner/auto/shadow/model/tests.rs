@@ -7,8 +7,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use super::*;
 use crate::Time;
 
-/// 4,000 requests by turns to endpoints that work on so many at once, each so many times as long as the middling one: what
-/// is found of both.
+/// 4,000 requests by turns to endpoints that work on so many at once, each so many times as long as the middling one:
+/// what is found of both.
 fn check(concurrency: usize, rate: f64, paces: &[f64], found: &[Option<usize>]) {
     let mut rng = SmallRng::seed_from_u64(3);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some milliseconds")]
@@ -162,8 +162,8 @@ fn of_what_differs_as_much_stays_as_chance_does_not_explain() {
     let mut model = two();
     let (one, nine) = ((1, 0, 1, 1, Verdict::Good), (1, 0, 9, 9, Verdict::Good));
     take(&mut model, &[one, nine, (1, 1, 1000, 1000, Verdict::Good), (1, 1, 9000, 9000, Verdict::Good)]);
-    // The four deviate from their endpoints' levels by squares of 4 together: over 2 degrees of freedom, a variance of 1 for the
-    // level of each. The levels deviate by `off`, so that off^2 - 1 of off^2 lasts.
+    // The four deviate from their endpoints' levels by squares of 4 together: over 2 degrees of freedom, a variance of
+    // 1 for the level of each. The levels deviate by `off`, so that off^2 - 1 of off^2 lasts.
     let off = 1000_f64.ln() / 2.0;
     assert!((model.endpoints[1].pace - (off - 1.0 / off)).abs() < 1e-3, "{}", model.endpoints[1].pace);
 }
