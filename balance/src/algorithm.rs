@@ -209,18 +209,13 @@ pub struct WeightedByLoad {
     pub update: Duration,
 }
 
-impl WeightedByLoad {
-    /// Age at which a report is forgotten, unless the pool says otherwise.
-    pub(crate) const EXPIRATION: Duration = Duration::from_secs(180);
-}
-
 impl Default for WeightedByLoad {
     fn default() -> Self {
         Self {
             metrics: Vec::new(),
             error_penalty: 1.0,
             blackout: Duration::from_secs(10),
-            expiration: Self::EXPIRATION,
+            expiration: Duration::from_secs(180),
             update: Duration::from_secs(1),
         }
     }

@@ -42,7 +42,8 @@ use crate::{
 #[derive(Debug)]
 pub struct PoolState {
     endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
-    /// Those that left with requests in flight, until these have ended. Locked after the others, where both are.
+    /// Those that left, until no request is in flight to them and nobody remembers them. Locked after the others, where
+    /// both are.
     left: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
     /// Requests in flight to them at the last look.
     in_flight_left: AtomicU64,
@@ -169,7 +170,7 @@ impl PoolState {
     }
 
     fn look_at_left(&self, left: &mut HashMap<EndpointId, Arc<EndpointState>>) {
-        left.retain(|_, state| state.in_flight() > 0);
+        left.retain(|_, state| state.in_flight() > 0 || Arc::strong_count(state) > 1);
         self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 

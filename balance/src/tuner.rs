@@ -5,6 +5,7 @@
 mod adaptive;
 mod auto;
 mod ejection;
+mod left;
 mod load;
 mod locality;
 mod report;
@@ -19,6 +20,8 @@ pub use report::{EndpointReport, Standing, TunerReport};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rand::Rng;
+
+use self::left::Left;
 
 use crate::{
     Algorithm, Balancer, Ejection, Endpoint, EndpointId, EndpointState, LeastResponseTime, PoolSpec,
@@ -44,8 +47,8 @@ pub struct Tuner {
     version: u64,
     state: Arc<PoolState>,
     records: HashMap<EndpointId, Record>,
-    /// Those of endpoints that left with requests in flight, and may come back.
-    left: HashMap<EndpointId, Record>,
+    /// Those of endpoints that have left and may come back.
+    left: Left,
     kept: HashMap<String, plan::Kept>,
     /// What the last balancer was made from.
     plan: Plan,
@@ -119,7 +122,7 @@ impl Tuner {
             version: 0,
             state,
             records: HashMap::new(),
-            left: HashMap::new(),
+            left: Left::default(),
             kept: HashMap::new(),
             auto: auto::Choice::default(),
             clocks: Clocks::default(),
@@ -139,16 +142,18 @@ impl Tuner {
         self.spec = spec;
         self.version += 1;
         let endpoints = self.spec.backends.iter().flat_map(|backend| &backend.endpoints);
-        self.left.extend(std::mem::take(&mut self.records));
+        self.left.forget(now);
+        let mut before = std::mem::take(&mut self.records);
         for endpoint in endpoints {
             let state = self.state.endpoint(&endpoint.id);
-            let known = self.left.remove(&endpoint.id).filter(|record| Arc::ptr_eq(&record.state, &state));
             if !self.records.contains_key(&endpoint.id) {
+                let known = before.remove(&endpoint.id).or_else(|| self.left.take(&endpoint.id));
+                let known = known.filter(|record| Arc::ptr_eq(&record.state, &state));
                 let record = known.unwrap_or_else(|| Record::new(state));
                 self.records.insert(endpoint.id.clone(), record);
             }
         }
-        self.left.retain(|_, record| record.state.in_flight() > 0);
+        self.left.extend(before, now);
         let known = self.records.keys().cloned().collect();
         self.state.retain(&known);
         let backends = &self.spec.backends;
@@ -157,7 +162,7 @@ impl Tuner {
         match self.spec.ejection {
             None => self.end_ejections(now),
             Some(_) if !ejected => self.begin_ejections(),
-            Some(_) => {}
+            Some(_) => self.shorten_ejections(),
         }
         self.plan = Plan::new(&self.spec, &self.state, &self.tuning(now));
         self.apply_rules();
@@ -187,6 +192,7 @@ impl Tuner {
     /// Follows only what another algorithm would go by at once: for pools of which nothing changes with time, and that
     /// are not ticked. To be called about once a second. O(n).
     pub fn observe(&mut self, now: Time) {
+        self.left.forget(now);
         self.state.settle();
         self.update_mean();
         self.tick_load(now);
@@ -221,6 +227,13 @@ impl Tuner {
         if let Some(record) = self.records.get_mut(id) {
             record.adaptive.feed(usage);
         }
+    }
+
+    /// Whether anything is known of an endpoint: it is in the pool, or has left it a short time ago and would come back
+    /// with what was learned of it.
+    #[must_use]
+    pub fn remembers(&self, id: &EndpointId) -> bool {
+        self.records.contains_key(id) || self.left.has(id)
     }
 
     /// The pool as it is configured.

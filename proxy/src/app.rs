@@ -108,15 +108,17 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     Ok(())
 }
 
-/// Completes at SIGTERM, or at SIGINT.
+/// Completes at SIGTERM, at SIGINT, or at SIGHUP, which a terminal sends that is closed.
 ///
 /// # Errors
 /// Where signals cannot be caught.
 pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
     Ok(async move {
         tokio::select! {
+            _ = hangup.recv() => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -24,6 +24,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector, proto::MetricFamily,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     limits,
@@ -106,6 +107,7 @@ impl Metrics {
             duration,
             recent: Recent::default(),
             sample: LastSample::default(),
+            probes: Arc::new(Semaphore::new(limits::PROBES_OF_ENDPOINT_AT_ONCE)),
             taken: Arc::clone(&self.endpoint_series),
         }
     }
@@ -318,6 +320,8 @@ pub(crate) struct EndpointMetrics {
     pub(crate) recent: Recent,
     /// What it last reported of its load, for Prequal.
     pub(crate) sample: LastSample,
+    /// Room for probes of it.
+    pub(crate) probes: Arc<Semaphore>,
     taken: Arc<AtomicUsize>,
 }
 

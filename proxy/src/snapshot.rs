@@ -14,6 +14,7 @@ use evenkeel_api::{
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 use http::StatusCode;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock,
@@ -66,6 +67,8 @@ pub(crate) struct Pool {
     /// How much endpoints are given at a time, if that is limited.
     pub(crate) bounds: Option<Bounds>,
     pub(crate) queue: Arc<Queue>,
+    /// Room for probes of its endpoints.
+    pub(crate) probes: Arc<Semaphore>,
     pub(crate) retry: Policy,
     /// Where this proxy is, if the pool goes by that.
     pub(crate) zone: Option<String>,

@@ -187,7 +187,7 @@ pub struct EndpointReport {
     pub history: Vec<HealthChange>,
     /// Requests in flight.
     pub in_flight: u64,
-    /// Requests sent, retries included.
+    /// Requests for which it was picked, retries included: all that were sent, and some whose client went away first.
     pub requests: u64,
     /// Requests that failed at the endpoint: no connection, no response or one that broke off, or a status of 500
     /// and above.

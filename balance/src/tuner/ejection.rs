@@ -178,6 +178,17 @@ impl Tuner {
         }
     }
 
+    /// For a pool that ejects by other rules now: what is on lasts no longer than they let it.
+    pub(super) fn shorten_ejections(&mut self) {
+        let Some(rules) = self.spec.ejection else { return };
+        let longest = rules.max_time.mul_f64(1.0 + rules.jitter.clamp(0.0, 1.0));
+        for record in self.records.values_mut() {
+            if let Stands::Ejected(ejected) = &mut record.ejection.stands {
+                ejected.until = ejected.until.min(ejected.since.after(longest));
+            }
+        }
+    }
+
     /// For a pool that ejects no more.
     pub(super) fn end_ejections(&mut self, now: Time) {
         for record in self.records.values_mut() {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::{Look, Tuner, mean};
 use crate::{
-    Place, Time, WeightedByLoad,
+    Place, Time,
     plan::{LEVELS, Member},
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a report says how busy an endpoint is: what is given away at each look must not go by what was long ago.
+const REPORTED: Duration = Duration::from_secs(10);
 /// Part of its traffic that a level gives away at a look, at most.
 const MAX_STEP: f64 = 0.2;
 /// Part of what it could take that it takes back at a look.
@@ -54,8 +56,7 @@ impl Tuner {
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 requests in flight")]
 fn utilization(place: &Place, members: &[Member], now: Time) -> Option<f64> {
     let of = |member: &Member| {
-        let reported =
-            member.state.reported(now, WeightedByLoad::EXPIRATION).utilization.map(|reported| reported.value);
+        let reported = member.state.reported(now, REPORTED).utilization.map(|reported| reported.value);
         let by_capacity = || {
             let capacity = place.capacity.filter(|capacity| *capacity > 0.0)?;
             Some(member.state.in_flight() as f64 / (capacity * f64::from(member.endpoint.weight.max(1))))

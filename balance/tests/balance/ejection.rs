@@ -171,6 +171,21 @@ fn a_pool_that_ejects_no_more_lets_all_back_in_at_once() {
 }
 
 #[test]
+fn an_ejection_lasts_no_longer_than_the_present_rules_let_it() {
+    let mut pool = ejecting(10);
+    traffic(&mut pool, 60, "e3");
+    pool.tick(MS);
+    let mut spec = ejecting_spec(10);
+    let rules = spec.ejection.as_mut().expect("rules");
+    (rules.max_time, rules.jitter) = (2 * S, 0.0);
+    pool.set(spec);
+    let left = |pool: &Pool| ejected(pool, "e3").until.since(pool.now);
+    assert_eq!(left(&pool), 2 * S);
+    pool.tick(2 * S);
+    assert_eq!(standing(&pool, "e3"), Standing::Probation);
+}
+
+#[test]
 fn a_pool_that_begins_to_eject_judges_nothing_of_before() {
     let mut pool = Pool::of(PoolSpec { ejection: None, ..ejecting_spec(10) });
     traffic(&mut pool, 60, "e3");

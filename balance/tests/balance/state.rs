@@ -75,11 +75,35 @@ fn one_that_leaves_and_comes_back_with_requests_in_flight_is_the_same() {
         assert_eq!((pool.in_flight("e0"), pool.ejection("e0")), (2, ejection), "time {time}");
         assert_eq!(pool.state.in_flight(), 2);
     }
-    pool.set(without());
     drop(guards);
-    pool.tick(MS);
-    pool.set(both());
-    assert_eq!((pool.in_flight("e0"), pool.ejection("e0")), (0, None), "nothing bound it to what it was");
+    for (gone, expect) in [(299 * S, ejection), (300 * S, None)] {
+        pool.set(without());
+        pool.tick(MS);
+        pool.now = pool.now.after(gone - MS);
+        pool.set(both());
+        assert_eq!((pool.in_flight("e0"), pool.ejection("e0")), (0, expect), "after {gone:?}");
+    }
+}
+
+#[test]
+fn of_many_that_left_the_latest_are_remembered() {
+    let named = |names: std::ops::Range<u32>| {
+        let endpoints = names.map(|name| endpoint(&format!("e{name}"), 1)).collect();
+        PoolSpec::new(Algorithm::RoundRobin, vec![backend("b", 1, endpoints)])
+    };
+    let mut pool = Pool::of(named(0..600));
+    let held = pool.begins("e1");
+    for (from, to) in [(600, 1200), (1200, 1800)] {
+        pool.now = pool.now.after(S);
+        pool.set(named(from..to));
+    }
+    let remembered = (0..1800).filter(|name| pool.tuner.remembers(&format!("e{name}").as_str().into()));
+    let remembered: Vec<_> = remembered.collect();
+    // With the one that is held, and the 600 that are there.
+    assert_eq!(remembered.len(), 1600);
+    assert_eq!(remembered.iter().filter(|name| (600..1200).contains(*name)).count(), 600, "the latest");
+    assert!(remembered.contains(&1), "a request is in flight to it");
+    drop(held);
 }
 
 #[test]

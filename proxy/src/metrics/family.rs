@@ -174,7 +174,7 @@ fn of_endpoints(pools: &[PoolFigures<'_>]) -> Vec<MetricFamily> {
         }),
         (
             "evenkeel_endpoint_requests_total",
-            "Requests sent, retries included.",
+            "Requests for which the endpoint was picked, retries included: all that were sent, and some whose client went away first.",
             MetricType::COUNTER,
             |endpoint| Some(float(endpoint.requests)),
         ),

@@ -17,6 +17,7 @@ use evenkeel_api::{
 use evenkeel_balance::{
     Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
 };
+use tokio::sync::Semaphore;
 
 use self::endpoint::EndpointEntry;
 use super::{Origin, report};
@@ -45,9 +46,12 @@ pub(super) struct PoolEntry {
     checks: Arc<PoolChecks>,
     pages: Arc<PoolPages>,
     endpoints: HashMap<EndpointId, EndpointEntry>,
+    /// Those that have left, as long as the tuner remembers them.
+    left: HashMap<EndpointId, EndpointEntry>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
+    probes: Arc<Semaphore>,
     budget: Option<Arc<Budget>>,
     /// What requests were last given, and when.
     last: Option<Arc<Pool>>,
@@ -83,9 +87,11 @@ impl PoolEntry {
             pages: Arc::new(PoolPages::new(owner.pages, &metrics)),
             metrics,
             endpoints: HashMap::new(),
+            left: HashMap::new(),
             reported: Arc::default(),
             affinity: None,
             queue: Arc::default(),
+            probes: Arc::new(Semaphore::new(owner.workers * limits::PROBES_OF_POOL_AT_ONCE)),
             budget: None,
             last: None,
             built: Time::ZERO,
@@ -118,7 +124,8 @@ impl PoolEntry {
             let id = EndpointId::from(id.as_str());
             let check = document.health_check.as_ref().and_then(|check| check.active.clone());
             let plan = Plan { address: endpoint.address, check };
-            let entry = before.remove(&id).or_else(|| self.endpoints.remove(&id));
+            let known = before.remove(&id).or_else(|| self.endpoints.remove(&id));
+            let entry = known.or_else(|| self.left.remove(&id));
             let mut entry = entry.unwrap_or_else(|| EndpointEntry {
                 health: Arc::new(EndpointHealth::new(origin)),
                 metrics: Arc::new(self.checks.all.metrics.endpoint()),
@@ -139,6 +146,7 @@ impl PoolEntry {
             entry.read_usage(usage, &self.pages);
             self.endpoints.insert(id, entry);
         }
+        self.left.extend(before.into_iter().map(|(id, entry)| (id, entry.at_rest())));
         self.document = document;
         self.reported = self.report();
         self.renew_budget();
@@ -153,6 +161,7 @@ impl PoolEntry {
     pub(super) fn build(&mut self, instance: u32) -> Arc<Pool> {
         let spec = self.spec();
         let balancer = self.tuner.set_spec(spec, clock::now());
+        self.left.retain(|id, _| self.tuner.remembers(id));
         self.pool(balancer, instance)
     }
 
@@ -300,6 +309,7 @@ impl PoolEntry {
             timeouts: document.timeouts.into(),
             bounds: document.limits.as_ref().map(|limits| Bounds::new(limits, document.proxies)),
             queue: Arc::clone(&self.queue),
+            probes: Arc::clone(&self.probes),
             retry: self.retry_policy(),
             uid: self.uid.clone(),
             zone: self.zone().cloned(),

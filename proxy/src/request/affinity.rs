@@ -80,10 +80,16 @@ impl Affinity {
         Self { cookie: cookie.clone(), endpoints, attributes, pool: pool.to_owned() }
     }
 
-    /// The session of a request with these fields.
+    /// The session of a request with these fields. Of several, the first whose endpoint there is: a cookie with another
+    /// path, from before the pool's was changed, would stand before the present one for good.
     pub(crate) fn session(&self, headers: &HeaderMap) -> Session {
-        let Some(value) = key::cookie(headers, &self.cookie.name) else { return Session::New };
-        self.endpoints.get(value).map_or(Session::Gone, |endpoint| Session::At(endpoint.clone()))
+        let mut values = key::cookies(headers, &self.cookie.name).peekable();
+        if values.peek().is_none() {
+            return Session::New;
+        }
+        values
+            .find_map(|value| self.endpoints.get(value))
+            .map_or(Session::Gone, |endpoint| Session::At(endpoint.clone()))
     }
 
     /// Tells the client that its session is at `endpoint` now.
@@ -133,5 +139,8 @@ mod tests {
         assert_eq!(other_proxy.session(&request), Session::At("b".into()));
         assert_eq!(affinity("{}", &["a"]).session(&request), Session::Gone);
         assert_eq!(other_proxy.session(&HeaderMap::new()), Session::New);
+        let older = format!("{}={}; {pair}", pair.split_once('=').unwrap().0, value("uid", "gone"));
+        request.insert(COOKIE, HeaderValue::try_from(older).unwrap());
+        assert_eq!(other_proxy.session(&request), Session::At("b".into()));
     }
 }

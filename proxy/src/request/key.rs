@@ -43,10 +43,15 @@ fn address(client: IpAddr) -> KeyBytes {
     }
 }
 
-/// The value of a cookie (RFC 6265, 5.4); of several, the first.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+/// The value of a cookie; of several, the first.
+fn cookie<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a [u8]> {
+    cookies(headers, name).next()
+}
+
+/// The values of all cookies with this name (RFC 6265, 5.4), that of the longest path first.
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+    pairs.map(<[u8]>::trim_ascii).filter_map(move |pair| {
         let rest = pair.strip_prefix(name.as_bytes())?;
         rest.strip_prefix(b"=")
     })

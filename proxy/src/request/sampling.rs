@@ -24,7 +24,7 @@ use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use smallvec::SmallVec;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{self, Instant},
 };
 
@@ -126,13 +126,31 @@ pub(crate) fn ask(worker: &Arc<Worker>, pool: &Arc<Pool>) {
         return bring_reports(pool, worker.index);
     }
     for index in wanted(pool) {
-        match Arc::clone(&worker.probes).try_acquire_owned() {
-            Ok(room) => {
+        match Room::take(worker, pool, index) {
+            Some(room) => {
                 let (worker, pool) = (Arc::clone(worker), Arc::clone(pool));
                 tokio::spawn(contain(async move { probe(&worker, &pool, index, room).await }));
             }
-            Err(_full) => pool.metrics.probes.add(Probed::Skipped as usize),
+            None => pool.metrics.probes.add(Probed::Skipped as usize),
         }
+    }
+}
+
+/// Held as long as a probe is under way: among those of the thread, of the pool, and of the endpoint.
+struct Room {
+    _of_thread: OwnedSemaphorePermit,
+    _of_pool: OwnedSemaphorePermit,
+    _of_endpoint: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn take(worker: &Worker, pool: &Pool, index: usize) -> Option<Self> {
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned().ok();
+        Some(Self {
+            _of_endpoint: take(&pool.choice.measured.get(index)?.probes)?,
+            _of_pool: take(&pool.probes)?,
+            _of_thread: take(&worker.probes)?,
+        })
     }
 }
 
@@ -170,7 +188,7 @@ pub(crate) fn learn(endpoint: &EndpointMetrics, report: &LoadReport) {
     }
 }
 
-async fn probe(worker: &Worker, pool: &Pool, index: usize, _room: OwnedSemaphorePermit) {
+async fn probe(worker: &Worker, pool: &Pool, index: usize, _room: Room) {
     let (Some(Sampling::Probes(plan)), Some(endpoint)) =
         (&pool.sampling, pool.choice.balancer.endpoint(index))
     else {

@@ -250,6 +250,47 @@ async fn a_check_that_passes_ends_an_ejection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_and_comes_back_is_as_it_was() {
+    let good = canned(OK).await;
+    let bad = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;
+    let (_held, refused) = refusing();
+    let long = Duration::from_secs(600);
+    let passive = PassiveHealthCheck {
+        consecutive_5xx: 3,
+        base_ejection_time: long,
+        max_ejection_time: long,
+        ..PassiveHealthCheck::default()
+    };
+    let checks = [by(tcp_check()), Some(HealthCheck { passive: Some(passive), ..HealthCheck::default() })];
+    for (check, other) in checks.into_iter().zip([refused, bad.address]) {
+        let port = free_port();
+        let of = |endpoints: &[SocketAddr]| {
+            let mut pool = pool(port, endpoints);
+            pool.health_check = check.clone();
+            pool
+        };
+        let (both, one) = (of(&[good.address, other]), of(&[good.address]));
+        let proxy = proxy();
+        activate(&proxy, &[("a", &both)]).await;
+        let mut client = Client::connect(at(port)).await;
+        let found = || self::of(&proxy, other);
+        let is_out = || found().health == Health::Unhealthy || found().is_ejected();
+        until_async("it is out", async || {
+            client.ask(GET).await;
+            is_out()
+        })
+        .await;
+        let before = found();
+        activate(&proxy, &[("a", &one)]).await;
+        assert_eq!(report(&proxy, "a").endpoints.len(), 1);
+        activate(&proxy, &[("a", &both)]).await;
+        assert!(is_out());
+        let counts = |of: EndpointReport| (of.requests, of.recent.map(|recent| recent.failures));
+        assert_eq!(counts(found()), counts(before));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_endpoint_did_lately_is_told() {
     let demo = Running::start("one".parse().unwrap(), Behaviour::default()).await.unwrap();
     let broken = canned("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n").await;

@@ -102,6 +102,31 @@ async fn probes_find_the_idle_endpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_answers_no_probe_takes_few_of_those_of_others() {
+    let silent = endpoint(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.starts_with("GET / ") {
+                wire.send(OK).await;
+            }
+        }
+    })
+    .await;
+    let told = telling(1, 1).await;
+    let probe = json!({"path": "/load"});
+    let of = prequal(json!({"signals": "Probes", "probe": probe}));
+    let (proxy, address) = serving_as(&[silent.address, told.address], of).await;
+    let mut client = Client::connect(address).await;
+    // By time alone it is asked 32 times a second at most.
+    for _ in 0..1000 {
+        assert_eq!(client.ask(GET).await.status(), 200);
+    }
+    until_probed(&proxy, "skipped").await;
+    let probes =
+        |of: &Endpoint| of.record.requests().iter().filter(|sent| sent.starts_with("GET /load ")).count();
+    assert!(probes(&silent) * 2 < probes(&told), "{} and {}", probes(&silent), probes(&told));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_probe() {
     // It answers requests, but no probes.
     let silent = endpoint(|mut wire| async move {
