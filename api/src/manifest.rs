@@ -68,6 +68,10 @@ pub fn parse(text: &str) -> Result<Vec<Manifest>, Vec<ManifestError>> {
 
 fn syntax(error: &serde_saphyr::Error) -> ManifestError {
     let text = error.without_snippet().to_string();
+    // Without advice for those who call the parser.
+    let text = text
+        .replace(", set DuplicateKeyPolicy in Options if acceptable", "; it may be there once")
+        .replace("rejected by the configured policy", "is no number that a field may have");
     ManifestError {
         line: error.location().map_or(1, |location| location.line()),
         field: String::new(),
@@ -161,6 +165,16 @@ spec:
     }
 
     #[test]
+    fn what_is_null_is_left_out() {
+        let null = format!("{MANIFEST}  algorithm: null\n  locality:\n  timeouts: {{connect: null}}\n");
+        assert_eq!(parse(&null).unwrap(), parse(MANIFEST).unwrap());
+        check(
+            &MANIFEST.replace("port: 9001", "port: null"),
+            &["line 10: spec.backends[0].addresses[0]: \"port\""],
+        );
+    }
+
+    #[test]
     fn takes_several_documents_and_empty_ones() {
         let class =
             "apiVersion: evenkeel.dev/v1alpha1\nkind: ProxyClass\nmetadata: {name: default}\nspec: {}\n";
@@ -206,6 +220,8 @@ spec:
         );
         check(&MANIFEST.replace("v1alpha1", "v1"), &["line 1: apiVersion: expected evenkeel.dev/v1alpha1"]);
         check("a: [\n", &["line "]);
+        check("a: 1\nb: 2\na: 3\n", &["line 3: duplicate mapping key: a; it may be there once"]);
+        check("a: .nan\n", &["line 1: non-finite float `.nan` is no number that a field may have"]);
         check("just text", &["line 1: apiVersion: expected"]);
     }
 
@@ -243,6 +259,13 @@ spec:
         check(
             &MANIFEST.replace("protocol: HTTP}", "protocol: HTTP, hostnames: [a.b, c.d, a.b]}"),
             &["line 7: spec.listeners[0].hostnames[2]: duplicate value: \"a.b\""],
+        );
+        check(
+            &MANIFEST
+                .replace("port: 9001}", "port: 9001}\n    - {address: 127.0.0.1, port: 9001, weight: 5}"),
+            &[
+                "line 11: spec.backends[0].addresses[1]: duplicate value: {\"address\":\"127.0.0.1\",\"port\":9001}",
+            ],
         );
         let nameless = "protocol: HTTP}\n  - {port: 8001, protocol: HTTP}\n  - {port: 8002, protocol: HTTP}";
         check(

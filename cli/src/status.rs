@@ -59,8 +59,12 @@ fn summary(pools: &[PoolRow], proxies: &[ProxyRow], files: Vec<String>) -> Summa
     }
     let live: Vec<_> = proxies.iter().filter(|proxy| proxy.live).collect();
     for proxy in live.iter().filter(|proxy| !proxy.in_sync || proxy.rejected > 0) {
-        let why = proxy.failure.clone().unwrap_or_else(|| format!("rejects {} pools", proxy.rejected));
-        problems.push(format!("proxy {}: not in sync: {why}", proxy.name));
+        let failure = || proxy.failure.as_deref().unwrap_or("it has not taken the last push yet");
+        problems.push(match proxy.rejected {
+            0 => format!("proxy {}: not in sync: {}", proxy.name, failure()),
+            1 => format!("proxy {}: rejects a pool, as that pool's status says", proxy.name),
+            rejected => format!("proxy {}: rejects {rejected} pools, as their status says", proxy.name),
+        });
     }
     if live.is_empty() {
         problems.push("no proxy is live".to_owned());
@@ -107,6 +111,12 @@ mod tests {
                 "a.yaml:3: spec: unknown field",
                 "proxy p: not in sync: connection refused",
             ]
+        );
+        let rejects = ProxyRow { rejected: 1, ..proxy(true) };
+        let told = lines(&summary(&[], &[rejects], Vec::new()));
+        assert_eq!(
+            told[1..],
+            ["proxies: 1 of 1 in sync", "proxy p: rejects a pool, as that pool's status says"]
         );
         assert!(summary(&[], &[proxy(true)], Vec::new()).well);
         assert!(!summary(&[], &[], Vec::new()).well);

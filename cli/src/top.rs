@@ -19,7 +19,8 @@ const CALM: Duration = Duration::from_secs(5);
 /// Endpoint of a pool.
 type Key = (String, String, String, String);
 
-/// Shows shares and rates until interrupted, or as often as was asked for.
+/// Shows shares and rates until interrupted, or as often as was asked for; the first when there is enough to tell a rate
+/// from, after some 6 s.
 ///
 /// # Errors
 /// If no controller answers.
@@ -27,7 +28,7 @@ pub async fn run(top: Top) -> anyhow::Result<ExitCode> {
     let mut ticks = interval(top.every.into());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks: VecDeque<(Instant, BTreeMap<Key, u64>)> = VecDeque::new();
-    let mut shown = 0;
+    let (mut shown, mut reported) = (0, false);
     loop {
         ticks.tick().await;
         let rows = server::rows::<EndpointRow>(&top.server, "endpoints").await?.items;
@@ -35,13 +36,17 @@ pub async fn run(top: Top) -> anyhow::Result<ExitCode> {
         let counts = rows.iter().map(|row| (key(row), row.requests)).collect();
         // A look between two reports says nothing new: a rate that took it for a calm would jump.
         if looks.back().is_none_or(|(last, seen)| *seen != counts || now - *last >= CALM) {
+            // Of what the first look found nobody knows when it was reported.
+            if looks.len() == 1 && !std::mem::replace(&mut reported, true) {
+                looks.clear();
+            }
             looks.push_back((now, counts));
         }
         while looks.len() > 2 && looks.get(1).is_some_and(|(next, _)| now - *next >= SPAN) {
             looks.pop_front();
         }
         if let (Some((then, before)), Some((last, _))) = (looks.front(), looks.back())
-            && last > then
+            && *last - *then >= SPAN
         {
             output::screen(&lines(&rows, before, (*last - *then).as_secs_f64()));
             shown += 1;

@@ -232,7 +232,8 @@ pub struct Backend {
 
     /// Fixed addresses. On Kubernetes only those that the ProxyClass allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["address", "port"]))]
     pub addresses: Option<Vec<StaticAddress>>,
 
     /// Share of the traffic, in proportion to the other backends' weights, whatever the number of endpoints. 0 takes
