@@ -234,6 +234,20 @@ fn an_endpoint_that_is_full_is_passed_over() {
 }
 
 #[test]
+fn a_session_whose_endpoint_is_full_is_passed_over_and_stays() {
+    for algorithm in algorithms() {
+        let mut pool = Pool::new(algorithm.clone(), equal(4));
+        let held = pool.begins("e1");
+        for (max, at_it) in [(2, true), (1, false)] {
+            let query = Query { affinity: Some("e1"), max_in_flight: Some(max), ..Query::at(Time::ZERO, 0) };
+            let pick = pool.balancer.pick(&query, &mut pool.rng).expect("an endpoint");
+            assert_eq!((pick.index == 1, pick.passed_over), (at_it, !at_it), "{algorithm:?}");
+        }
+        drop(held);
+    }
+}
+
+#[test]
 fn threads_together_keep_to_the_limit() {
     let pool = Pool::new(Algorithm::LeastRequest { choices: 16 }, equal(2));
     let in_flight = [std::sync::atomic::AtomicU32::new(0), std::sync::atomic::AtomicU32::new(0)];

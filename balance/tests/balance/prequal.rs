@@ -120,6 +120,28 @@ fn answers_follow_their_endpoints_to_another_place() {
 }
 
 #[test]
+fn each_backend_keeps_the_answers_of_its_own_endpoints() {
+    let backends = |first: &[&str]| {
+        let named = |ids: &[&str]| ids.iter().map(|id| endpoint(id, 1)).collect();
+        vec![backend("b", 1, named(first)), backend("c", 1, named(&["gone", "d"]))]
+    };
+    let mut pool = fed(backends(&["gone", "a", "x"]));
+    for (index, latency) in [1, 9, 5, 8, 2].into_iter().enumerate() {
+        feed(&mut pool, index, 1, MS * latency);
+    }
+    // To the second it stays, where it is the first after those of the first.
+    pool.set(PoolSpec { backends: backends(&["a", "x"]), ..pool.tuner.spec().clone() });
+    let mut seen = [None; 4];
+    for _ in 0..2 {
+        let turn = scores(&mut pool);
+        seen.iter_mut().zip(turn).for_each(|(seen, score)| *seen = seen.or(score));
+        assert!(!falls_back(&mut pool));
+        assert!(pool.balancer.pick(&Query::at(pool.now, 0), &mut pool.rng).is_some());
+    }
+    assert_eq!(seen, [9e6, 5e6, 8e6, 2e6].map(|nanos| Some(Score::Cold(nanos))));
+}
+
+#[test]
 fn one_answer_is_enough_only_of_the_only_endpoint() {
     for (count, expect) in [(1, false), (2, true)] {
         let mut pool = fed(equal(count));
