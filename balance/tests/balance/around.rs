@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_balance::{Endpoint, Locality, Place, PoolSpec, Query, SlowStart};
 
-use crate::common::{Pool, S, algorithms, backend, endpoint, is_by_key, seconds};
+use crate::common::{Pool, S, algorithms, backend, endpoint, seconds};
 
 fn healthy(count: usize, of: usize) -> Vec<Endpoint> {
     let healthy = |index| Endpoint { healthy: index < count, ..endpoint(&format!("e{index}"), 1) };
@@ -110,7 +110,7 @@ fn check_even(counts: &BTreeMap<String, u32>, of: &str) {
 
 #[test]
 fn what_misses_its_endpoint_is_spread_over_the_others() {
-    for algorithm in algorithms().into_iter().filter(|each| !is_by_key(each)) {
+    for algorithm in algorithms().into_iter().filter(|each| !each.is_by_key()) {
         let mut pool = Pool::new(algorithm.clone(), vec![backend("b", 1, healthy(4, 4))]);
         // By a session that failed, with no others between that would take turns.
         let again = Query { tried: &[1], ..Query::at(pool.now, 0) };

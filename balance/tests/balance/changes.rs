@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
+use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal};
 use evenkeel_balance::{
     Algorithm, Auto, ConsistentHash, Ejected, Endpoint, Guard, HashFunction, Key, PoolSpec, Query, Table,
     Time,
@@ -127,7 +127,7 @@ fn a_clock_that_goes_back_does_no_harm() {
 
 #[test]
 fn without_a_key_at_random() {
-    for algorithm in algorithms().into_iter().filter(is_by_key) {
+    for algorithm in algorithms().into_iter().filter(Algorithm::is_by_key) {
         let mut pool = Pool::new(algorithm, equal(4));
         let mut counts = BTreeMap::<usize, u32>::new();
         for _ in 0..4000 {

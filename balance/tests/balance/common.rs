@@ -38,10 +38,6 @@ pub(crate) fn algorithms() -> Vec<Algorithm> {
     ]
 }
 
-pub(crate) fn is_by_key(algorithm: &Algorithm) -> bool {
-    matches!(algorithm, Algorithm::SourceIpHash(_) | Algorithm::ConsistentHash(_))
-}
-
 pub(crate) fn endpoint(name: &str, weight: u32) -> Endpoint {
     Endpoint { weight, ..Endpoint::new(name, "10.0.0.1:80".parse().expect("an address")) }
 }

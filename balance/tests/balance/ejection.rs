@@ -2,28 +2,16 @@
 
 use std::time::Duration;
 
-use crate::common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
-    Absence, Algorithm, Ejected, Ejection, EjectionReason, Endpoint, EndpointReport, PoolSpec, Query,
-    Standing,
+    Absence, Algorithm, Ejected, Ejection, EjectionReason, Endpoint, PoolSpec, Query, Standing,
 };
 use rand::Rng as _;
 
-const MS: Duration = Duration::from_millis(1);
-const S: Duration = Duration::from_secs(1);
-
-fn report(pool: &Pool, id: &str) -> EndpointReport {
-    let mut endpoints = pool.tuner.report().endpoints.into_iter();
-    endpoints.find(|each| each.id.as_str() == id).expect("an endpoint of the pool")
-}
-
-fn standing(pool: &Pool, id: &str) -> Standing {
-    report(pool, id).standing
-}
+use crate::common::{MS, Pool, S, answered, backend, endpoint, equal};
 
 fn ejected(pool: &Pool, id: &str) -> Ejected {
-    assert_eq!(standing(pool, id), Standing::Absent(Absence::Ejected));
-    report(pool, id).ejection.expect("an ejection")
+    assert_eq!(pool.standing(id), Standing::Absent(Absence::Ejected));
+    pool.ejection(id).expect("an ejection")
 }
 
 /// Requests to all endpoints, of which those to `bad` fail.
@@ -60,7 +48,7 @@ fn five_errors_in_a_row_eject_and_probation_lets_back_in() {
     assert_eq!(ejected(&pool, "e3").reason, EjectionReason::ConsecutiveGatewayErrors);
     assert!(!pool.counts(100).contains_key("e3"));
     pool.tick(30 * S);
-    assert_eq!(standing(&pool, "e3"), Standing::Probation);
+    assert_eq!(pool.standing("e3"), Standing::Probation);
     let guards = pool.guards(100);
     assert_eq!(pool.in_flight("e3"), 1, "one request by which it is judged");
     drop(guards);
@@ -74,7 +62,7 @@ fn five_errors_in_a_row_eject_and_probation_lets_back_in() {
     pool.tick(60 * S);
     traffic(&mut pool, 100, "none");
     pool.tick(MS);
-    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    assert_eq!(pool.standing("e3"), Standing::InRotation);
 }
 
 #[test]
@@ -84,12 +72,12 @@ fn never_more_than_a_tenth_and_never_the_last() {
     pool.tick(MS);
     traffic(&mut pool, 40, "e1");
     pool.tick(MS);
-    assert_eq!(standing(&pool, "e0"), Standing::Absent(Absence::Ejected));
-    assert_eq!(standing(&pool, "e1"), Standing::InRotation);
+    assert_eq!(pool.standing("e0"), Standing::Absent(Absence::Ejected));
+    assert_eq!(pool.standing("e1"), Standing::InRotation);
     let mut alone = ejecting(1);
     traffic(&mut alone, 40, "e0");
     alone.tick(MS);
-    assert_eq!(standing(&alone, "e0"), Standing::InRotation);
+    assert_eq!(alone.standing("e0"), Standing::InRotation);
 }
 
 #[test]
@@ -100,7 +88,7 @@ fn a_passed_check_ends_an_ejection() {
     assert!(pool.tuner.check_passed(&"e3".into(), pool.now));
     assert!(!pool.tuner.check_passed(&"e4".into(), pool.now));
     pool.tick(MS);
-    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    assert_eq!(pool.standing("e3"), Standing::InRotation);
 }
 
 #[test]
@@ -119,7 +107,7 @@ fn rates_eject_at_the_interval() {
             pick.guard.set_outcome(answered(status, now, MS));
         }
         pool.tick(9 * S);
-        assert_eq!(standing(&pool, "e3"), Standing::InRotation, "the interval is not over");
+        assert_eq!(pool.standing("e3"), Standing::InRotation, "the interval is not over");
         pool.tick(S);
         assert_eq!(ejected(&pool, "e3").reason, expect);
     }
@@ -143,15 +131,15 @@ fn who_is_on_probation_counts_as_out() {
     traffic(&mut pool, 60, "e3");
     pool.tick(MS);
     pool.tick(30 * S);
-    assert_eq!(standing(&pool, "e3"), Standing::Probation);
+    assert_eq!(pool.standing("e3"), Standing::Probation);
     let trial = pool.guards(20);
     traffic(&mut pool, 60, "e5");
     pool.tick(MS);
-    assert_eq!(standing(&pool, "e5"), Standing::InRotation, "one in ten is out already");
+    assert_eq!(pool.standing("e5"), Standing::InRotation, "one in ten is out already");
     drop(trial);
     traffic(&mut pool, 10, "none");
     pool.tick(MS);
-    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    assert_eq!(pool.standing("e3"), Standing::InRotation);
     traffic(&mut pool, 60, "e5");
     pool.tick(MS);
     assert_eq!(ejected(&pool, "e5").reason, EjectionReason::ConsecutiveGatewayErrors);
@@ -164,10 +152,10 @@ fn a_pool_that_ejects_no_more_lets_all_back_in_at_once() {
     pool.tick(MS);
     ejected(&pool, "e3");
     pool.set(PoolSpec { ejection: None, ..ejecting_spec(10) });
-    assert_eq!((standing(&pool, "e3"), report(&pool, "e3").ejection), (Standing::InRotation, None));
+    assert_eq!((pool.standing("e3"), pool.ejection("e3")), (Standing::InRotation, None));
     pool.set(ejecting_spec(10));
     pool.tick(10 * S);
-    assert_eq!(standing(&pool, "e3"), Standing::InRotation, "what was before is forgotten");
+    assert_eq!(pool.standing("e3"), Standing::InRotation, "what was before is forgotten");
 }
 
 #[test]
@@ -182,7 +170,7 @@ fn an_ejection_lasts_no_longer_than_the_present_rules_let_it() {
     let left = |pool: &Pool| ejected(pool, "e3").until.since(pool.now);
     assert_eq!(left(&pool), 2 * S);
     pool.tick(2 * S);
-    assert_eq!(standing(&pool, "e3"), Standing::Probation);
+    assert_eq!(pool.standing("e3"), Standing::Probation);
 }
 
 #[test]
@@ -192,7 +180,7 @@ fn a_pool_that_begins_to_eject_judges_nothing_of_before() {
     pool.set(ejecting_spec(10));
     pool.tick(MS);
     pool.tick(10 * S);
-    assert_eq!(standing(&pool, "e3"), Standing::InRotation);
+    assert_eq!(pool.standing("e3"), Standing::InRotation);
     traffic(&mut pool, 60, "e3");
     pool.tick(MS);
     ejected(&pool, "e3");
@@ -204,7 +192,7 @@ fn more_on_probation_than_may_be_out_are_tried_again() {
     for bad in ["e0", "e1"] {
         traffic(&mut pool, 120, bad);
         pool.tick(MS);
-        assert_eq!(standing(&pool, bad), Standing::Absent(Absence::Ejected));
+        assert_eq!(pool.standing(bad), Standing::Absent(Absence::Ejected));
     }
     // Of these only one may be out.
     pool.set(ejecting_spec(19));
@@ -218,7 +206,7 @@ fn more_on_probation_than_may_be_out_are_tried_again() {
     traffic(&mut pool, 100, "none");
     pool.tick(MS);
     for well in ["e0", "e1"] {
-        assert_eq!(standing(&pool, well), Standing::InRotation);
+        assert_eq!(pool.standing(well), Standing::InRotation);
     }
 }
 
@@ -239,12 +227,12 @@ fn a_trial_is_judged_when_the_answer_begins() {
             open.push(pick.guard);
         }
         pool.tick(MS);
-        assert_eq!(standing(&pool, "e3"), expect, "though its answer has not ended");
+        assert_eq!(pool.standing("e3"), expect, "though its answer has not ended");
         for mut guard in open {
             guard.set_outcome(answered(200, now, MS));
         }
         pool.tick(MS);
-        assert_eq!(standing(&pool, "e3"), expect);
+        assert_eq!(pool.standing("e3"), expect);
     }
 }
 
@@ -264,8 +252,7 @@ fn an_ejection_outlasts_a_panic() {
     pool.tick(MS);
     let ejection = ejected(&pool, "e4");
     pool.set(spec(50, true));
-    let in_panic = report(&pool, "e4");
-    assert_eq!((in_panic.standing, in_panic.ejection), (Standing::InRotation, Some(ejection)));
+    assert_eq!((pool.standing("e4"), pool.ejection("e4")), (Standing::InRotation, Some(ejection)));
     assert_eq!(pool.tuner.report().panicking, ["b"]);
     pool.set(spec(50, false));
     assert_eq!(ejected(&pool, "e4"), ejection);

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use crate::common::{Pool, algorithms, answered, backend, endpoint, equal, is_by_key};
 use evenkeel_balance::{
     Algorithm, Backend, Balancer, ConsistentHash, Endpoint, Guard, HashFunction, Outcome, PoolSpec,
     PoolState, Query, SourceIpHash, Status, Table, Time,
@@ -10,7 +9,7 @@ use evenkeel_balance::{
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::SmallRng};
 
-const MS: Duration = Duration::from_millis(1);
+use crate::common::{MS, Pool, algorithms, answered, backend, endpoint, equal};
 
 fn client(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
@@ -45,7 +44,7 @@ fn a_backend_has_its_share_whatever_its_size() {
         let many = (0..20).map(|index| endpoint(&format!("m{index}"), 1)).collect();
         let backends = vec![backend("few", 9, vec![endpoint("f", 1)]), backend("many", 1, many)];
         let of_few = Pool::new(algorithm.clone(), backends).counts(10_000)["f"];
-        let expected = if is_by_key(&algorithm) { 8800..9200 } else { 9000..9001 };
+        let expected = if algorithm.is_by_key() { 8800..9200 } else { 9000..9001 };
         assert!(expected.contains(&of_few), "{algorithm:?}: {of_few}");
     }
 }

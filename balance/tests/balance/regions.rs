@@ -1,11 +1,8 @@
 //! Levels of locality beyond the zone: each gives to the next what it cannot take.
 
-use std::time::Duration;
-
-use crate::common::{Pool, backend, endpoint};
 use evenkeel_balance::{Algorithm, Endpoint, Locality, Place, PoolSpec};
 
-const S: Duration = Duration::from_secs(1);
+use crate::common::{Pool, S, backend, endpoint};
 
 fn at(name: &str, zone: &str, healthy: bool) -> Endpoint {
     let region = zone.get(..1).map(Into::into);

@@ -1,14 +1,10 @@
 //! Load reports: what they do, how long, and what they do not.
 
-use std::time::Duration;
-
-use crate::common::{Pool, answered, backend, endpoint, equal};
 use evenkeel_balance::{
     Algorithm, Auto, Endpoint, Locality, Outcome, Place, PoolSpec, Query, WeightedByLoad, orca::LoadReport,
 };
 
-const MS: Duration = Duration::from_millis(1);
-const S: Duration = Duration::from_secs(1);
+use crate::common::{MS, Pool, S, answered, backend, endpoint, equal};
 
 /// Thirty requests, with what each endpoint reports.
 fn reporting(pool: &mut Pool, report: impl Fn(&str) -> LoadReport) {
@@ -28,11 +24,6 @@ fn memory(utilization: f64) -> LoadReport {
     LoadReport { mem_utilization: Some(utilization), ..LoadReport::default() }
 }
 
-fn effective(pool: &Pool, id: &str) -> f64 {
-    let report = pool.tuner.report();
-    report.endpoints.iter().find(|each| each.id.as_str() == id).expect("an endpoint").effective_weight
-}
-
 #[test]
 fn what_says_nothing_of_utilization_neither_begins_the_blackout_nor_ends_a_weight() {
     let mut pool = Pool::new(Algorithm::WeightedByLoad(WeightedByLoad::default()), equal(3));
@@ -45,12 +36,12 @@ fn what_says_nothing_of_utilization_neither_begins_the_blackout_nor_ends_a_weigh
         reporting(&mut pool, halves);
         pool.tick(S);
         let expect = if second < 9 { 1.0 } else { 1.5 };
-        assert!((effective(&pool, "e0") - expect).abs() < 1e-9, "after {second} s");
+        assert!((pool.effective_weight("e0") - expect).abs() < 1e-9, "after {second} s");
     }
     for useless in [memory(0.9), cpu(0.0)] {
         reporting(&mut pool, |_| useless.clone());
         pool.tick(S);
-        assert!((effective(&pool, "e0") - 1.5).abs() < 1e-9, "{useless:?}");
+        assert!((pool.effective_weight("e0") - 1.5).abs() < 1e-9, "{useless:?}");
     }
 }
 
@@ -62,7 +53,7 @@ fn errors_take_off_weight() {
         pool.tick(S);
     }
     // 100 / (0.5 + 0.5) against 100 / 0.5.
-    assert!((effective(&pool, "e0") / effective(&pool, "e1") - 0.5).abs() < 1e-9);
+    assert!((pool.effective_weight("e0") / pool.effective_weight("e1") - 0.5).abs() < 1e-9);
 }
 
 #[test]
