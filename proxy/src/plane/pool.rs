@@ -46,8 +46,9 @@ pub(super) struct PoolEntry {
     checks: Arc<PoolChecks>,
     pages: Arc<PoolPages>,
     endpoints: HashMap<EndpointId, EndpointEntry>,
-    /// Those that have left, as long as the tuner remembers them.
-    left: HashMap<EndpointId, EndpointEntry>,
+    /// Health of those that have left, as long as the tuner remembers them. What is measured of them, of which there is
+    /// only room for so many, is not kept.
+    left: HashMap<EndpointId, Arc<EndpointHealth>>,
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
@@ -124,10 +125,9 @@ impl PoolEntry {
             let id = EndpointId::from(id.as_str());
             let check = document.health_check.as_ref().and_then(|check| check.active.clone());
             let plan = Plan { address: endpoint.address, check };
-            let known = before.remove(&id).or_else(|| self.endpoints.remove(&id));
-            let entry = known.or_else(|| self.left.remove(&id));
+            let entry = before.remove(&id).or_else(|| self.endpoints.remove(&id));
             let mut entry = entry.unwrap_or_else(|| EndpointEntry {
-                health: Arc::new(EndpointHealth::new(origin)),
+                health: self.left.remove(&id).unwrap_or_else(|| Arc::new(EndpointHealth::new(origin))),
                 metrics: Arc::new(self.checks.all.metrics.endpoint()),
                 plan: plan.clone(),
                 checker: None,
@@ -146,7 +146,7 @@ impl PoolEntry {
             entry.read_usage(usage, &self.pages);
             self.endpoints.insert(id, entry);
         }
-        self.left.extend(before.into_iter().map(|(id, entry)| (id, entry.at_rest())));
+        self.left.extend(before.into_iter().map(|(id, entry)| (id, entry.health)));
         self.document = document;
         self.reported = self.report();
         self.renew_budget();

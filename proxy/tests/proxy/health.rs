@@ -285,7 +285,7 @@ async fn what_leaves_and_comes_back_is_as_it_was() {
         assert_eq!(report(&proxy, "a").endpoints.len(), 1);
         activate(&proxy, &[("a", &both)]).await;
         assert!(is_out());
-        let counts = |of: EndpointReport| (of.requests, of.recent.map(|recent| recent.failures));
+        let counts = |of: EndpointReport| (of.requests, of.failures, of.history.len());
         assert_eq!(counts(found()), counts(before));
     }
 }

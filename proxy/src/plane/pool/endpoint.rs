@@ -28,11 +28,6 @@ impl EndpointEntry {
         self.health.is_unverified()
     }
 
-    /// Nobody looks after it any more.
-    pub(super) fn at_rest(self) -> Self {
-        Self { checker: None, reader: None, ..self }
-    }
-
     /// Takes what the origin says of the endpoint, and has it checked by `plan`.
     pub(super) fn update(&mut self, subject: Subject, plan: Plan, origin: Origin, checks: &Arc<PoolChecks>) {
         let vouched = origin == Origin::Controller;
