@@ -27,14 +27,14 @@ pub struct Locality {
 #[serde(rename_all = "camelCase")]
 pub struct Nearby {
     /// Mean utilization of the place's endpoints, in per cent, above which part of the traffic goes farther, more with
-    /// each second. It is what endpoints reported in the last 10 s in the header `endpoint-load-metrics` (ORCA), or
+    /// each second. It is what endpoints reported in the last 30 s in the header `endpoint-load-metrics` (ORCA), or
     /// else by `requestsPerEndpoint`.
     #[serde(default = "default_spill_at")]
     #[schemars(range(min = 1, max = 100))]
     pub spill_at_percent: u8,
 
     /// Requests at a time, of all proxies of the class together, that fill an endpoint for each unit of its weight,
-    /// where it has reported no utilization in the last 10 s. Without it such an endpoint is never too busy.
+    /// where it has reported no utilization in the last 30 s. Without it such an endpoint is never too busy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_endpoint: Option<u32>,

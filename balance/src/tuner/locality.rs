@@ -10,7 +10,7 @@ use crate::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a report says how busy an endpoint is: what is given away at each look must not go by what was long ago.
-const REPORTED: Duration = Duration::from_secs(10);
+const REPORTED: Duration = Duration::from_secs(30);
 /// Part of its traffic that a level gives away at a look, at most.
 const MAX_STEP: f64 = 0.2;
 /// Part of what it could take that it takes back at a look.
