@@ -126,7 +126,10 @@ fn play(case: &Case, entrant: Entrant, seed: u64, folder: &Path) -> Result<Run, 
     Ok(run)
 }
 
-fn plan(scenario: &Scenario) -> Result<(Vec<(usize, Entrant)>, Vec<Job>), Problem> {
+/// A variant's index and an algorithm for each row, and the runs of all rows, the longest first.
+type Jobs = (Vec<(usize, Entrant)>, Vec<Job>);
+
+fn plan(scenario: &Scenario) -> Result<Jobs, Problem> {
     let most = limits::RUNS / (scenario.variants.len() * scenario.algorithms.len()).max(1);
     let few = format!("be at most {most} with so many combinations and algorithms");
     if scenario.seeds as usize > most {
