@@ -234,9 +234,15 @@ impl Balancer {
     }
 
     /// Whether an endpoint is among those tried, as this backend's or as another's.
+    #[inline]
     pub(crate) fn is_tried(&self, tried: &[usize], index: usize) -> bool {
+        // Most requests have tried none.
+        !tried.is_empty() && self.is_one_of(tried, index)
+    }
+
+    fn is_one_of(&self, indices: &[usize], index: usize) -> bool {
         let it = &self.slots[index].state;
-        tried.iter().any(|tried| self.slots.get(*tried).is_some_and(|slot| Arc::ptr_eq(&slot.state, it)))
+        indices.iter().any(|other| self.slots.get(*other).is_some_and(|slot| Arc::ptr_eq(&slot.state, it)))
     }
 
     /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no
