@@ -15,7 +15,7 @@ use std::{
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use evenkeel_balance::{
     Adaptive, Algorithm, Auto, Backend, Balancer, ConsistentHash, Endpoint, HashFunction, Key,
-    LeastResponseTime, Outcome, Pick, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
+    LeastResponseTime, Outcome, PoolSpec, PoolState, Prequal, Query, SourceIpHash, Status, Table, Time,
     Tuner,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -73,16 +73,14 @@ enum Served {
     AfterWork,
 }
 
-fn pick<'a>(balancer: &'a Balancer, worker: usize, number: u64, rng: &mut SmallRng) -> Option<Pick<'a>> {
-    // Threads that asked for the same keys at the same time would meet at the same endpoints, as no clients do.
-    let key = ((worker as u64) << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
-    let [a, b, c, d, ..] = key;
-    let query = Query {
-        key: Some(Key::Bytes(&key)),
-        client: Some([a, b, c, d].into()),
-        ..Query::at(at(number), worker)
-    };
-    balancer.pick(&query, rng)
+/// Threads that asked for the same keys at the same time would meet at the same endpoints, as no clients do.
+fn key(worker: usize, number: u64) -> [u8; 8] {
+    ((worker as u64) << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()
+}
+
+fn query(key: &[u8; 8], worker: usize, number: u64) -> Query<'_> {
+    let [a, b, c, d, ..] = *key;
+    Query { key: Some(Key::Bytes(key)), client: Some([a, b, c, d].into()), ..Query::at(at(number), worker) }
 }
 
 fn at(number: u64) -> Time {
@@ -90,7 +88,8 @@ fn at(number: u64) -> Time {
 }
 
 fn request(balancer: &Balancer, worker: usize, number: u64, served: Served, rng: &mut SmallRng) {
-    let mut pick = pick(balancer, worker, number, rng);
+    let key = key(worker, number);
+    let mut pick = balancer.pick(&query(&key, worker, number), rng);
     if served == Served::AfterWork {
         work();
     }
@@ -154,7 +153,8 @@ fn busy(c: &mut Criterion) {
         let mut number = 0;
         let mut guard = || {
             number += 1;
-            pick(&balancer, 0, number, &mut rng).map(|pick| pick.guard)
+            let key = key(0, number);
+            balancer.pick(&query(&key, 0, number), &mut rng).map(|pick| pick.guard)
         };
         let mut in_flight: VecDeque<_> = (0..4000).map(|_| guard()).collect();
         group.bench_function(name, |bencher| {

