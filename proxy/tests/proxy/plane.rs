@@ -105,13 +105,15 @@ async fn what_was_learned_stays_with_the_identity() {
     let id = endpoint.address.to_string();
     assert_eq!(report(&proxy, "a").endpoints[&id].requests, 3);
     until("the accounts", || report(&proxy, "a").requests == 3).await;
-    // What is gone is forgotten.
+    // What has left is told of no more, and comes back as it was; with its pool it is forgotten.
     activate(&proxy, &[("a", &pool(port, &[]))]).await;
     assert!(!metrics(&proxy).await.contains(&format!("endpoint=\"{id}\"")));
     activate(&proxy, &[("a", &first)]).await;
-    assert_eq!(report(&proxy, "a").endpoints[&id].requests, 0);
+    assert_eq!(report(&proxy, "a").endpoints[&id].requests, 3);
     activate(&proxy, &[]).await;
     assert!(!metrics(&proxy).await.contains("pool=\"checkout\""));
+    activate(&proxy, &[("a", &first)]).await;
+    assert_eq!(report(&proxy, "a").endpoints[&id].requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
