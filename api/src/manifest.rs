@@ -168,6 +168,7 @@ spec:
     fn what_is_null_is_left_out() {
         let null = format!("{MANIFEST}  algorithm: null\n  locality:\n  timeouts: {{connect: null}}\n");
         assert_eq!(parse(&null).unwrap(), parse(MANIFEST).unwrap());
+        check(&format!("{MANIFEST}  algoritm: null\n"), &["line 11: spec.algoritm: unknown field"]);
         check(
             &MANIFEST.replace("port: 9001", "port: null"),
             &["line 10: spec.backends[0].addresses[0]: \"port\""],

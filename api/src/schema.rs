@@ -178,7 +178,7 @@ impl ObjectSchema {
     /// Reads an object as an API server would take it.
     pub(crate) fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Vec<SchemaError>> {
         let mut errors = structure::errors(&self.schema, value);
-        let value = apply_defaults(&self.schema, value);
+        let value = apply_defaults(&self.schema, &without_nulls(value));
         errors.extend(self.bounds.iter_errors(&value).map(|error| SchemaError {
             path: error.instance_path().iter().map(segment).collect(),
             message: message(&error),
@@ -198,6 +198,18 @@ impl ObjectSchema {
             let path = Segment::parse(&error.path().to_string());
             vec![SchemaError { path, message: error.into_inner().to_string() }]
         })
+    }
+}
+
+/// As an API server has it: a field that is null is left out, and gets its default.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let given = fields.iter().filter(|(_, value)| !value.is_null());
+            given.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
     }
 }
 

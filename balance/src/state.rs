@@ -131,7 +131,9 @@ impl PoolState {
         let make = || {
             let mut left = locked(&self.left);
             let back = left.remove(id);
-            self.look_at_left(&mut left);
+            if back.is_some() {
+                self.look_at_left(&mut left);
+            }
             let number = || self.numbers.fetch_add(1, Relaxed);
             back.unwrap_or_else(|| Arc::new(EndpointState::new(Arc::clone(&self.shared), number())))
         };

@@ -33,8 +33,9 @@ use crate::{
 
 /// Change of a weight below which a balancer is not built anew.
 const TOLERANCE: f64 = 0.02;
-/// By so much later than twice its length an interval is looked at; else it is none.
-const UNASKED: Duration = Duration::from_secs(30);
+/// By so much later than twice its length an interval is looked at; else it is none. Longer than a candidate of Auto goes
+/// without a look, a minute.
+const UNASKED: Duration = Duration::from_secs(90);
 /// How much of the mean latency a tick's answers replace, at most.
 const MEAN_SHARE: f64 = 0.3;
 
@@ -147,7 +148,8 @@ impl Tuner {
         for endpoint in endpoints {
             let state = self.state.endpoint(&endpoint.id);
             if !self.records.contains_key(&endpoint.id) {
-                let known = before.remove(&endpoint.id).or_else(|| self.left.take(&endpoint.id));
+                let back = || self.left.take(&endpoint.id).map(Record::looked_at_anew);
+                let known = before.remove(&endpoint.id).or_else(back);
                 let known = known.filter(|record| Arc::ptr_eq(&record.state, &state));
                 let record = known.unwrap_or_else(|| Record::new(state));
                 self.records.insert(endpoint.id.clone(), record);
@@ -362,6 +364,17 @@ impl Record {
             auto: auto::Record::new(seen),
             state,
         }
+    }
+}
+
+impl Record {
+    /// What came while the endpoint was gone is of no interval.
+    fn looked_at_anew(mut self) -> Self {
+        let seen = self.state.seen();
+        (self.seen, self.load.seen, self.adaptive.seen) = (seen, seen, seen);
+        self.ejection.look_from(seen);
+        self.auto.begin(seen);
+        self
     }
 }
 

@@ -59,12 +59,18 @@ fn summary(pools: &[PoolRow], proxies: &[ProxyRow], files: Vec<String>) -> Summa
     }
     let live: Vec<_> = proxies.iter().filter(|proxy| proxy.live).collect();
     for proxy in live.iter().filter(|proxy| !proxy.in_sync || proxy.rejected > 0) {
-        let failure = || proxy.failure.as_deref().unwrap_or("it has not taken the last push yet");
-        problems.push(match proxy.rejected {
-            0 => format!("proxy {}: not in sync: {}", proxy.name, failure()),
-            1 => format!("proxy {}: rejects a pool, as that pool's status says", proxy.name),
-            rejected => format!("proxy {}: rejects {rejected} pools, as their status says", proxy.name),
-        });
+        if !proxy.in_sync {
+            let failure = proxy.failure.as_deref().unwrap_or("it has not taken the last push yet");
+            problems.push(format!("proxy {}: not in sync: {failure}", proxy.name));
+        }
+        match proxy.rejected {
+            0 => {}
+            1 => problems.push(format!("proxy {}: rejects a pool, as that pool's status says", proxy.name)),
+            rejected => {
+                problems
+                    .push(format!("proxy {}: rejects {rejected} pools, as their status says", proxy.name));
+            }
+        }
     }
     if live.is_empty() {
         problems.push("no proxy is live".to_owned());
@@ -117,6 +123,12 @@ mod tests {
         assert_eq!(
             told[1..],
             ["proxies: 1 of 1 in sync", "proxy p: rejects a pool, as that pool's status says"]
+        );
+        let both = ProxyRow { rejected: 2, ..proxy(false) };
+        let told = summary(&[], &[both], Vec::new()).problems;
+        assert_eq!(
+            told,
+            ["proxy p: not in sync: connection refused", "proxy p: rejects 2 pools, as their status says"]
         );
         assert!(summary(&[], &[proxy(true)], Vec::new()).well);
         assert!(!summary(&[], &[], Vec::new()).well);

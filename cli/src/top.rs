@@ -20,7 +20,7 @@ const CALM: Duration = Duration::from_secs(5);
 type Key = (String, String, String, String);
 
 /// Shows shares and rates until interrupted, or as often as was asked for; the first when there is enough to tell a rate
-/// from, after some 6 s.
+/// from, after some 6 s or two looks.
 ///
 /// # Errors
 /// If no controller answers.
@@ -36,10 +36,12 @@ pub async fn run(top: Top) -> anyhow::Result<ExitCode> {
         let counts = rows.iter().map(|row| (key(row), row.requests)).collect();
         // A look between two reports says nothing new: a rate that took it for a calm would jump.
         if looks.back().is_none_or(|(last, seen)| *seen != counts || now - *last >= CALM) {
-            // Of what the first look found nobody knows when it was reported.
-            if looks.len() == 1 && !std::mem::replace(&mut reported, true) {
+            // Of what the first look found nobody knows when it was reported; but it was not long before.
+            let first = looks.front().filter(|_| looks.len() == 1).map(|(then, _)| *then);
+            if first.is_some_and(|then| !reported && now - then < SPAN) {
                 looks.clear();
             }
+            reported |= first.is_some();
             looks.push_back((now, counts));
         }
         while looks.len() > 2 && looks.get(1).is_some_and(|(next, _)| now - *next >= SPAN) {

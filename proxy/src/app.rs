@@ -108,21 +108,37 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     Ok(())
 }
 
-/// Completes at SIGTERM, at SIGINT, or at SIGHUP, which a terminal sends that is closed.
+/// Completes at SIGTERM, at SIGINT, or at SIGHUP, which a terminal sends that is closed; not where that is ignored (nohup).
 ///
 /// # Errors
 /// Where signals cannot be caught.
 pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-    let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+    let mut hangup = match ignores_hangup() {
+        false => Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?),
+        true => None,
+    };
     Ok(async move {
+        let hangup = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = hangup.recv() => {}
+            _ = hangup => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Whether this process was started so that SIGHUP does nothing (proc_pid_status(5): bit 0 of `SigIgn`).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 #[cfg(test)]

@@ -243,7 +243,8 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
     sampling::bring_reports(pool, 0);
     let explained = balancer.explain(&wish.query(pool, &[], 0), &mut rand::rng());
     // Nobody goes before those that wait.
-    let picked = explained.picked.filter(|_| pool.queue.waiting() == 0);
+    let waits = pool.queue.waiting() > 0;
+    let picked = explained.picked.filter(|_| !waits);
     let otherwise = picked.is_none().then(|| otherwise(pool, balancer));
     let known: HashMap<_, _> =
         pool.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
@@ -261,7 +262,7 @@ pub fn explain(proxy: &Proxy, question: &Question) -> Result<Explanation, Explai
         candidates: explained
             .candidates
             .iter()
-            .map(|of| candidate(known.get(of.id.as_str()).copied(), of))
+            .map(|of| candidate(known.get(of.id.as_str()).copied(), of, waits))
             .collect(),
     })
 }
@@ -283,8 +284,13 @@ fn id(balancer: &Balancer, index: usize) -> Option<String> {
     Some(balancer.endpoint(index)?.id.as_str().to_owned())
 }
 
-fn candidate(known: Option<&PoolEndpoint>, of: &balance::Candidate) -> Candidate {
-    let (fate, why) = fate(of.fate);
+fn candidate(known: Option<&PoolEndpoint>, of: &balance::Candidate, waits: bool) -> Candidate {
+    let (fate, why) = match of.fate {
+        Fate::Picked | Fate::PickedForSession if waits => {
+            ("Awaited", "its turn, once those that wait are served")
+        }
+        other => fate(other),
+    };
     Candidate {
         id: of.id.as_str().to_owned(),
         address: known.map(|known| known.address.to_string()).unwrap_or_default(),

@@ -77,7 +77,7 @@ pub(crate) const DISK_CHECK: Duration = Duration::from_secs(1);
 
 /// Probes of load that a thread has under way at once.
 pub(crate) const PROBES_AT_ONCE: usize = 256;
-/// Of those of all threads, a pool has this part at most: one whose endpoints hang leaves the rest to others.
+/// Of which a pool has so many at most: one whose endpoints hang leaves the rest to others.
 pub(crate) const PROBES_OF_POOL_AT_ONCE: usize = PROBES_AT_ONCE / 2;
 /// And an endpoint so many, from all threads: one that hangs leaves the rest to its pool.
 pub(crate) const PROBES_OF_ENDPOINT_AT_ONCE: usize = 32;

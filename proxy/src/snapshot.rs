@@ -67,8 +67,8 @@ pub(crate) struct Pool {
     /// How much endpoints are given at a time, if that is limited.
     pub(crate) bounds: Option<Bounds>,
     pub(crate) queue: Arc<Queue>,
-    /// Room for probes of its endpoints.
-    pub(crate) probes: Arc<Semaphore>,
+    /// For each thread, room for probes of its endpoints.
+    pub(crate) probes: Arc<[Arc<Semaphore>]>,
     pub(crate) retry: Policy,
     /// Where this proxy is, if the pool goes by that.
     pub(crate) zone: Option<String>,

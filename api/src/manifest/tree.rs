@@ -21,14 +21,12 @@ enum Node {
 }
 
 impl Tree {
-    /// Without the fields that are null: those an API server leaves out, and takes their defaults.
     pub(super) fn to_value(&self) -> Value {
         match &self.0.value {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::to_value).collect(),
             Node::Map(fields) => {
-                let given = fields.iter().map(|(name, value)| (name.clone(), value.to_value()));
-                given.filter(|(_, value)| !value.is_null()).collect()
+                fields.iter().map(|(name, value)| (name.clone(), value.to_value())).collect()
             }
         }
     }

@@ -51,7 +51,8 @@ pub struct ProxyClassSpec {
     pub static_addresses: Vec<String>,
 
     /// CIDRs of peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed; others' are replaced.
-    /// SourceIPHash and keys by SourceIP go by the client that such a peer names.
+    /// SourceIPHash and keys by SourceIP go by the client that such a peer names in
+    /// X-Forwarded-For.
     #[serde(default, rename = "trustedCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"), inner(length(max = 49)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")

@@ -37,7 +37,7 @@ pub struct Usage {
 pub(super) struct Record {
     factor: f64,
     smoothed: [Option<f64>; SIGNALS],
-    seen: Seen,
+    pub(super) seen: Seen,
     /// What the caller brought last.
     fed: Option<Usage>,
 }
@@ -65,13 +65,11 @@ impl Tuner {
             }
             Look::Over(_) => {}
         }
-        let weights: HashMap<_, _> = self
-            .spec
-            .backends
-            .iter()
-            .flat_map(|backend| &backend.endpoints)
-            .map(|endpoint| (&endpoint.id, f64::from(endpoint.weight.max(1))))
-            .collect();
+        // Of one of two backends that in the first, with which it moves.
+        let mut weights = HashMap::new();
+        for endpoint in self.spec.backends.iter().flat_map(|backend| &backend.endpoints) {
+            weights.entry(&endpoint.id).or_insert_with(|| f64::from(endpoint.weight.max(1)));
+        }
         for (id, record) in &mut self.records {
             record.measure(&parameters, weights.get(id).copied().unwrap_or(1.0), now);
         }
@@ -113,7 +111,7 @@ impl Tuner {
         let (min, max) = (parameters.min.clamp(1e-3, 1.0), parameters.max.clamp(1.0, 1e3));
         let step = |record: &Record| {
             let factor = record.factor;
-            match record.excess(&means) {
+            match record.excess(&means, still) {
                 None if (factor - 1.0).abs() < 0.01 => 1.0,
                 None => factor + FORGET * (1.0 - factor),
                 Some(excess) => {
@@ -194,15 +192,15 @@ impl EndpointRecord {
 
 impl Record {
     /// By how much it is above the means, as a logarithm, over the signals of which there are data; `None` without any.
-    /// One that fails more than the others is idle because of that: it must not gain by it.
-    fn excess(&self, means: &[(AdaptiveSignal, f64)]) -> Option<f64> {
+    /// One that fails by more than `still` above them is idle because of that: it must not gain by it.
+    fn excess(&self, means: &[(AdaptiveSignal, f64)], still: f64) -> Option<f64> {
         let excess = |(signal, mean): &(AdaptiveSignal, f64)| {
             let value = self.smoothed[slot(*signal)]?;
             let floor = floor(*signal).max(mean * 0.1);
             Some(((floor + value) / (floor + mean)).ln())
         };
         let errors = means.iter().find(|(signal, _)| *signal == AdaptiveSignal::ErrorRate);
-        let fails = errors.and_then(excess).is_some_and(|excess| excess > 0.0);
+        let fails = errors.and_then(excess).is_some_and(|excess| excess > still);
         mean(means.iter().filter_map(excess).map(|excess| if fails { excess.max(0.0) } else { excess }))
     }
 }

@@ -78,6 +78,11 @@ impl Record {
         }
     }
 
+    /// What came before is not judged.
+    pub(super) const fn look_from(&mut self, seen: Seen) {
+        self.seen = seen;
+    }
+
     pub(super) const fn readmitted(&self) -> Option<Time> {
         self.readmitted
     }
@@ -173,7 +178,7 @@ impl Tuner {
     /// For a pool that begins to eject: what came before is not judged.
     pub(super) fn begin_ejections(&mut self) {
         self.clocks.ejection = super::Clock::default();
-        for record in self.records.values_mut() {
+        for record in self.records.values().chain(self.left.records()) {
             record.state.forget_errors();
         }
     }

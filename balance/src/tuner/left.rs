@@ -32,6 +32,10 @@ impl Left {
         self.0.remove(id).map(|(record, _)| record)
     }
 
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.0.values().map(|(record, _)| record)
+    }
+
     pub(super) fn has(&self, id: &EndpointId) -> bool {
         self.0.contains_key(id)
     }

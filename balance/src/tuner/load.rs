@@ -12,7 +12,7 @@ pub(super) struct Record {
     since: Option<Time>,
     /// Requests and errors per second as seen here, for endpoints that report none.
     rates: Option<(f64, f64)>,
-    seen: Seen,
+    pub(super) seen: Seen,
     /// As of the last computation.
     weight: Option<f64>,
 }

@@ -117,3 +117,24 @@ fn a_request_does_not_come_again_to_the_same_endpoint_as_anothers() {
         assert!(pool.balancer.pick(&session, &mut pool.rng).is_none(), "{algorithm:?}");
     }
 }
+
+#[test]
+fn what_comes_back_is_not_judged_by_what_was_before_it_left() {
+    let spec = |ids: &[&str], ejection| {
+        let endpoints = ids.iter().map(|id| endpoint(id, 1)).collect();
+        PoolSpec { ejection, ..PoolSpec::new(Algorithm::RoundRobin, vec![backend("b", 1, endpoints)]) }
+    };
+    let all = ["e0", "e1", "e2", "e3", "e4", "e5"];
+    let mut pool = Pool::of(spec(&all, None));
+    pool.answers("e0", &[503; 200]);
+    pool.set(spec(&all[1..], None));
+    pool.set(spec(&all[1..], Some(Ejection::default())));
+    pool.set(spec(&all, Some(Ejection::default())));
+    for id in &all[1..] {
+        pool.answers(id, &[200; 200]);
+    }
+    for passes in [MS, 10 * S, 10 * S] {
+        pool.tick(passes);
+        assert_eq!(pool.ejection("e0"), None);
+    }
+}

@@ -95,3 +95,25 @@ fn one_that_fails_does_not_gain_by_being_idle() {
     }
     assert!(weight(&pool) < 0.7, "{}", weight(&pool));
 }
+
+#[test]
+fn one_error_among_many_takes_no_weight_for_long() {
+    let signals = vec![AdaptiveSignal::Cpu, AdaptiveSignal::ErrorRate];
+    let adaptive = Adaptive { usage: UsageSource::Fed, signals, ..Adaptive::default() };
+    let mut pool = Pool::new(Algorithm::Adaptive(adaptive), equal(4));
+    let step = |pool: &mut Pool, fails: bool| {
+        for number in 0..4 {
+            let id = format!("e{number}");
+            let statuses =
+                if fails && number == 0 { [&[500][..], &[200; 999]].concat() } else { vec![200; 1000] };
+            pool.answers(&id, &statuses);
+            let cpu = Some(if number == 0 { 0.5 } else { 1.0 });
+            pool.tuner.set_usage(&id.as_str().into(), Usage { at: pool.now, cpu, memory: None });
+        }
+        pool.tick(STEP);
+        weight(pool)
+    };
+    let before = (0..30).map(|_| step(&mut pool, false)).last().expect("a step");
+    let after = (0..3).map(|number| step(&mut pool, number == 0)).last().expect("a step");
+    assert!(before > 1.2 && after > 0.95 * before, "{before}, then {after}");
+}

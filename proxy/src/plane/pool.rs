@@ -52,7 +52,8 @@ pub(super) struct PoolEntry {
     reported: Arc<[PoolEndpoint]>,
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
-    probes: Arc<Semaphore>,
+    /// For each thread, as many as the pool may have under way there.
+    probes: Arc<[Arc<Semaphore>]>,
     budget: Option<Arc<Budget>>,
     /// What requests were last given, and when.
     last: Option<Arc<Pool>>,
@@ -92,7 +93,9 @@ impl PoolEntry {
             reported: Arc::default(),
             affinity: None,
             queue: Arc::default(),
-            probes: Arc::new(Semaphore::new(owner.workers * limits::PROBES_OF_POOL_AT_ONCE)),
+            probes: (0..owner.workers)
+                .map(|_| Arc::new(Semaphore::new(limits::PROBES_OF_POOL_AT_ONCE)))
+                .collect(),
             budget: None,
             last: None,
             built: Time::ZERO,
@@ -120,6 +123,7 @@ impl PoolEntry {
         // What comes to a pool that is known already is new; what was there before this proxy was is not.
         let seen = (!self.new && origin == Origin::Controller).then(clock::now);
         self.new = false;
+        self.left.retain(|id, _| self.tuner.remembers(id));
         let mut before = std::mem::take(&mut self.endpoints);
         for (id, endpoint) in endpoints(&document) {
             let id = EndpointId::from(id.as_str());
@@ -161,7 +165,6 @@ impl PoolEntry {
     pub(super) fn build(&mut self, instance: u32) -> Arc<Pool> {
         let spec = self.spec();
         let balancer = self.tuner.set_spec(spec, clock::now());
-        self.left.retain(|id, _| self.tuner.remembers(id));
         self.pool(balancer, instance)
     }
 

@@ -12,6 +12,9 @@ use super::headers::FORWARDED_FOR;
 /// written. What is no address ends the search.
 pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let trusts = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !trusts(&peer) {
+        return peer;
+    }
     let values = headers.get_all(FORWARDED_FOR).iter().rev();
     let listed = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')).map_while(parse);
     let mut client = peer;

@@ -148,7 +148,7 @@ impl Room {
         let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned().ok();
         Some(Self {
             _of_endpoint: take(&pool.choice.measured.get(index)?.probes)?,
-            _of_pool: take(&pool.probes)?,
+            _of_pool: take(pool.probes.get(worker.index)?)?,
             _of_thread: take(&worker.probes)?,
         })
     }

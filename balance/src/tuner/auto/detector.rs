@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// From here on what comes is looked at.
-    pub(super) const fn begin(&mut self, seen: Seen) {
+    pub(crate) const fn begin(&mut self, seen: Seen) {
         self.seen = seen;
     }
 

@@ -110,6 +110,8 @@ impl Candidate {
             self.tuner.take_spec(spec, now);
             self.tuning = None;
         }
+        self.tuner.left.forget(now);
+        self.state.settle();
         self.tuner.update_mean();
         self.tuner.tick_adaptive(now);
         let tuning = match &self.tuner.spec.algorithm {
