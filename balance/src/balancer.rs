@@ -1,11 +1,15 @@
 //! An immutable view of a pool, ready to be picked from.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod probing;
+
+pub use probing::ProbeAnswer;
+
+use std::{collections::HashSet, sync::Arc};
 
 use rand::Rng;
 
 use crate::{
-    Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, Time, hash,
+    Algorithm, Endpoint, EndpointState, Pick, PoolSpec, PoolState, Query, hash,
     pick::{Guard, Verdict},
     plan::{EndpointSet, Member, Other, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
@@ -79,15 +83,6 @@ enum Session {
     /// Its endpoint may take no more requests now, and could otherwise.
     Full,
     Gone,
-}
-
-/// An endpoint's answer to a question after its load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeAnswer {
-    /// Requests in flight at the endpoint.
-    pub in_flight: u32,
-    /// What a request takes there now.
-    pub latency: Duration,
 }
 
 impl Balancer {
@@ -245,30 +240,6 @@ impl Balancer {
     fn is_one_of(&self, indices: &[usize], index: usize) -> bool {
         let it = &self.slots[index].state;
         indices.iter().any(|other| self.slots.get(*other).is_some_and(|slot| Arc::ptr_eq(&slot.state, it)))
-    }
-
-    /// Brings Prequal what an endpoint, by [`Pick::index`], answered to `worker`'s question after its load. Of no
-    /// effect with another algorithm, or if its signals are not [`Signals::Fed`](crate::Signals::Fed).
-    pub fn answer(&self, worker: usize, index: usize, answer: ProbeAnswer, now: Time) {
-        let Some(set) = self.sets.iter().find(|set| (set.first..set.first + set.len).contains(&index)) else {
-            return;
-        };
-        if let Candidates::Prequal(prequal) = &set.candidates {
-            prequal.feed(&self.scene(set, &Query::at(now, worker)), index - set.first, answer);
-        }
-    }
-
-    /// The endpoints, by [`Pick::index`], that Prequal wants asked for their load with this request; none unless its
-    /// signals are [`Signals::Fed`](crate::Signals::Fed). Of one backend or level, each as often as requests go there.
-    /// At most 8.
-    pub fn to_probe(&self, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
-        let set = self.set_by_chance(rng).map(|index| &self.sets[index]);
-        let first = set.map_or(0, |set| set.first);
-        let drawn = match set.map(|set| &set.candidates) {
-            Some(Candidates::Prequal(prequal)) => prequal.to_probe(rng),
-            _ => Default::default(),
-        };
-        drawn.into_iter().map(move |index| first + index)
     }
 
     /// One by its share, without a draw if there is one only.

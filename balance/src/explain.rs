@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use rand::Rng;
 
 use crate::{
-    Absence, Algorithm, Balancer, EndpointId, Fallback, Query, Score, plan::Other, select::Observe,
+    Absence, Algorithm, Balancer, EndpointId, Fallback, Query, Score,
+    plan::{Other, panicking},
+    select::Observe,
     state::Trial,
 };
 
@@ -133,14 +135,12 @@ impl Balancer {
                 fate: if session { Fate::PickedForSession } else { Fate::Absent(*reason) },
             }
         }));
-        let panicking = self.sets.iter().filter(|set| set.panic).map(|set| self.backend_of(set.first));
-        let mut panicking: Vec<_> = panicking.map(str::to_owned).collect();
-        panicking.dedup();
+        let sets = self.sets.iter().map(|set| (self.backend_of(set.first), set.panic));
         Explanation {
             algorithm: self.algorithm.clone(),
             picked,
             fallbacks: recorder.fallbacks,
-            panicking,
+            panicking: panicking(sets),
             candidates,
         }
     }

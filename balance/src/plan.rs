@@ -236,6 +236,13 @@ fn configured_weight(algorithm: &Algorithm, endpoint: &Endpoint) -> f64 {
     if *algorithm == Algorithm::RoundRobin { 1.0 } else { f64::from(endpoint.weight.max(1)) }
 }
 
+/// The backends that are in a panic, of all sets in order, each once.
+pub(crate) fn panicking<'a>(sets: impl Iterator<Item = (&'a str, bool)>) -> Vec<String> {
+    let mut found: Vec<_> = sets.filter(|(_, panic)| *panic).map(|(backend, _)| backend.to_owned()).collect();
+    found.dedup();
+    found
+}
+
 /// Whether too few of the endpoints that should serve can.
 fn panics(threshold: u8, absences: impl Iterator<Item = Option<Absence>>) -> bool {
     let (mut all, mut serving) = (0_u64, 0_u64);

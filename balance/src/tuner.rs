@@ -33,8 +33,8 @@ use crate::{
 
 /// Change of a weight below which a balancer is not built anew.
 const TOLERANCE: f64 = 0.02;
-/// By so much later than twice its length an interval is looked at; else it is none. Longer than a candidate of Auto goes
-/// without a look, a minute.
+/// By so much later than twice its length an interval is looked at; else it is none. Longer than a candidate of Auto
+/// goes without a look, a minute.
 const UNASKED: Duration = Duration::from_secs(90);
 /// How much of the mean latency a tick's answers replace, at most.
 const MEAN_SHARE: f64 = 0.3;
@@ -371,8 +371,7 @@ impl Record {
     /// What came while the endpoint was gone is of no interval.
     fn looked_at_anew(mut self) -> Self {
         let seen = self.state.seen();
-        (self.seen, self.load.seen, self.adaptive.seen) = (seen, seen, seen);
-        self.ejection.look_from(seen);
+        (self.seen, self.ejection.seen, self.load.seen, self.adaptive.seen) = (seen, seen, seen, seen);
         self.auto.begin(seen);
         self
     }

@@ -19,8 +19,8 @@ const CALM: Duration = Duration::from_secs(5);
 /// Endpoint of a pool.
 type Key = (String, String, String, String);
 
-/// Shows shares and rates until interrupted, or as often as was asked for; the first when there is enough to tell a rate
-/// from, after some 6 s or two looks.
+/// Shows shares and rates until interrupted, or as often as was asked for; the first when there is enough to tell a
+/// rate from, after some 6 s or two looks.
 ///
 /// # Errors
 /// If no controller answers.

@@ -108,7 +108,8 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
     Ok(())
 }
 
-/// Completes at SIGTERM, at SIGINT, or at SIGHUP, which a terminal sends that is closed; not where that is ignored (nohup).
+/// Completes at SIGTERM, at SIGINT, or at SIGHUP, which a terminal sends that is closed; not where that is ignored
+/// (nohup).
 ///
 /// # Errors
 /// Where signals cannot be caught.

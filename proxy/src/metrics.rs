@@ -24,11 +24,11 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector, proto::MetricFamily,
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     limits,
     request::{queue::Queue, sampling::LastSample},
+    room::Room,
 };
 
 /// The media type of the Prometheus text format.
@@ -107,7 +107,7 @@ impl Metrics {
             duration,
             recent: Recent::default(),
             sample: LastSample::default(),
-            probes: Arc::new(Semaphore::new(limits::PROBES_OF_ENDPOINT_AT_ONCE)),
+            probes: Room::new(limits::PROBES_OF_ENDPOINT_AT_ONCE),
             taken: Arc::clone(&self.endpoint_series),
         }
     }
@@ -321,7 +321,7 @@ pub(crate) struct EndpointMetrics {
     /// What it last reported of its load, for Prequal.
     pub(crate) sample: LastSample,
     /// Room for probes of it.
-    pub(crate) probes: Arc<Semaphore>,
+    pub(crate) probes: Room,
     taken: Arc<AtomicUsize>,
 }
 

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// The places of all pools.
+/// Places, of all pools or of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Room(Arc<Semaphore>);
 
 impl Room {
     pub(crate) fn new(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// A place for what does not wait for one; `None` if there is none.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(|permit| Taken { _permit: permit })
     }
 
     /// For a pool, which may take so many of them.
@@ -25,6 +30,11 @@ impl Room {
 pub(crate) struct PoolRoom {
     all: Room,
     own: Semaphore,
+}
+
+/// A place that is taken until this is dropped.
+pub(crate) struct Taken {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Held as long as what takes the place goes on.

@@ -14,7 +14,6 @@ use evenkeel_api::{
 };
 use evenkeel_balance::{Balancer, EndpointState, TunerReport};
 use http::StatusCode;
-use tokio::sync::Semaphore;
 
 use crate::{
     clock,
@@ -28,6 +27,7 @@ use crate::{
         route::Routes,
         sampling::Sampling,
     },
+    room::Room,
     usage::LastUsage,
 };
 
@@ -68,7 +68,7 @@ pub(crate) struct Pool {
     pub(crate) bounds: Option<Bounds>,
     pub(crate) queue: Arc<Queue>,
     /// For each thread, room for probes of its endpoints.
-    pub(crate) probes: Arc<[Arc<Semaphore>]>,
+    pub(crate) probes: Arc<[Room]>,
     pub(crate) retry: Policy,
     /// Where this proxy is, if the pool goes by that.
     pub(crate) zone: Option<String>,

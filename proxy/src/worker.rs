@@ -15,14 +15,14 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Handle},
-    sync::Semaphore,
     task::JoinHandle,
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    endpoint::connections::Connections, limits, metrics::Metrics, overload::Overload, snapshot::Snapshot,
+    endpoint::connections::Connections, limits, metrics::Metrics, overload::Overload, room::Room,
+    snapshot::Snapshot,
 };
 
 /// What all threads share.
@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) endpoints: Arc<Connections>,
     /// Room for probes.
-    pub(crate) probes: Arc<Semaphore>,
+    pub(crate) probes: Room,
     runtime: Handle,
     started: Instant,
     /// Milliseconds from the start to the last sign of life.
@@ -73,7 +73,7 @@ impl Worker {
             index,
             shared: Arc::clone(shared),
             endpoints: Arc::new(Connections::new(Arc::clone(&shared.metrics))),
-            probes: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
+            probes: Room::new(limits::PROBES_AT_ONCE),
             runtime: runtime.handle().clone(),
             started: Instant::now(),
             heartbeat: AtomicU64::new(0),

@@ -174,7 +174,8 @@ pub struct PassiveHealthCheck {
     /// Longest time of an ejection, but for up to a tenth that is added at random lest many come back at once.
     pub max_ejection_time: Duration,
 
-    /// Most endpoints of a backend that are out at a time, in per cent of them; one always may be, if another is healthy.
+    /// Most endpoints of a backend that are out at a time, in per cent of them; one always may be, if another is
+    /// healthy.
     #[schemars(range(min = 0, max = 100))]
     pub max_ejection_percent: u8,
 }

@@ -34,7 +34,7 @@ pub(super) struct Record {
     times: u32,
     readmitted: Option<Time>,
     /// At the beginning of the interval.
-    seen: Seen,
+    pub(super) seen: Seen,
     /// In this interval.
     ejected_lately: bool,
 }
@@ -76,11 +76,6 @@ impl Record {
             Stands::In => None,
             Stands::Ejected(ejected) | Stands::Probation(ejected) => Some(ejected),
         }
-    }
-
-    /// What came before is not judged.
-    pub(super) const fn look_from(&mut self, seen: Seen) {
-        self.seen = seen;
     }
 
     pub(super) const fn readmitted(&self) -> Option<Time> {

@@ -1,7 +1,7 @@
 //! What a tuner did, as data for a status page.
 
 use super::{AutoReport, Ejected, Tuner};
-use crate::{Absence, Algorithm, EndpointId};
+use crate::{Absence, Algorithm, EndpointId, plan::panicking};
 
 /// A pool as it is balanced now.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +68,8 @@ impl Tuner {
             standing: Standing::Absent(other.reason),
             ejection: ejection(&other.endpoint.id),
         }));
-        let panicking = self.plan.sets.iter().filter(|set| set.panic).map(|set| set.backend.clone());
-        let mut panicking: Vec<_> = panicking.collect();
-        panicking.dedup();
+        let sets = self.plan.sets.iter().map(|set| (set.backend.as_str(), set.panic));
+        let panicking = panicking(sets);
         TunerReport { algorithm: self.plan.algorithm.clone(), auto: self.auto_report(), panicking, endpoints }
     }
 }

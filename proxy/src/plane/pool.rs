@@ -3,6 +3,7 @@
 mod endpoint;
 mod overrides;
 mod place;
+mod spec;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,10 +15,7 @@ use evenkeel_api::{
     channel::{EndpointDocument, PoolDocument, PoolUid},
     object::AlgorithmType,
 };
-use evenkeel_balance::{
-    Algorithm, Backend, Balancer, Endpoint, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport,
-};
-use tokio::sync::Semaphore;
+use evenkeel_balance::{Algorithm, Balancer, EndpointId, PoolSpec, PoolState, Time, Tuner, TunerReport};
 
 use self::endpoint::EndpointEntry;
 use super::{Origin, report};
@@ -29,6 +27,7 @@ use crate::{
     request::{
         affinity::Affinity, budget::Budget, headers::Passage, queue::Queue, retry::Policy, sampling::Sampling,
     },
+    room::Room,
     snapshot::{Bounds, Choice, Overrides, Pool, PoolEndpoint},
     usage::{self, Pages, PoolPages},
 };
@@ -53,7 +52,7 @@ pub(super) struct PoolEntry {
     affinity: Option<Arc<Affinity>>,
     queue: Arc<Queue>,
     /// For each thread, as many as the pool may have under way there.
-    probes: Arc<[Arc<Semaphore>]>,
+    probes: Arc<[Room]>,
     budget: Option<Arc<Budget>>,
     /// What requests were last given, and when.
     last: Option<Arc<Pool>>,
@@ -93,9 +92,7 @@ impl PoolEntry {
             reported: Arc::default(),
             affinity: None,
             queue: Arc::default(),
-            probes: (0..owner.workers)
-                .map(|_| Arc::new(Semaphore::new(limits::PROBES_OF_POOL_AT_ONCE)))
-                .collect(),
+            probes: (0..owner.workers).map(|_| Room::new(limits::PROBES_OF_POOL_AT_ONCE)).collect(),
             budget: None,
             last: None,
             built: Time::ZERO,
@@ -192,11 +189,12 @@ impl PoolEntry {
 
     /// Nothing changes with time; but another algorithm would find here what it goes by.
     fn observe(&mut self) -> Option<Arc<Pool>> {
-        self.state.settle();
         let now = clock::now();
         if now.since(self.observed) >= limits::OBSERVATION {
             self.observed = now;
             self.tuner.observe(now);
+        } else {
+            self.state.settle();
         }
         None
     }
@@ -338,40 +336,6 @@ impl PoolEntry {
     fn retry_policy(&self) -> Policy {
         let retries = self.document.retries.as_ref().zip(self.budget.as_ref());
         retries.map_or_else(Policy::default, |(retries, budget)| Policy::new(retries, Arc::clone(budget)))
-    }
-
-    fn spec(&self) -> PoolSpec {
-        let backend = |(key, backend): (&String, &evenkeel_api::channel::BackendDocument)| Backend {
-            key: key.clone(),
-            weight: backend.weight,
-            endpoints: backend.endpoints.iter().map(|(id, endpoint)| self.endpoint(id, endpoint)).collect(),
-        };
-        let document = &self.document;
-        let check = document.health_check.as_ref();
-        // Nobody may be sent where nobody has looked since this process began.
-        let verified = !self.endpoints.values().any(EndpointEntry::is_unverified);
-        PoolSpec {
-            slow_start: document.slow_start.as_ref().map(Into::into),
-            ejection: check.and_then(|check| check.passive.as_ref()).map(Into::into),
-            panic_threshold: check.filter(|_| verified).map_or(0, |check| check.panic_threshold),
-            locality: self.locality(),
-            others: self.others().map(|of| self.other(of)).collect(),
-            ..PoolSpec::new((&document.algorithm).into(), document.backends.iter().map(backend).collect())
-        }
-    }
-
-    fn endpoint(&self, id: &str, document: &EndpointDocument) -> Endpoint {
-        let entry = self.endpoints.get(id);
-        Endpoint {
-            id: id.into(),
-            address: document.address,
-            weight: document.weight,
-            terminating: document.terminating,
-            healthy: entry.is_some_and(|entry| entry.health.is_healthy()),
-            ready_since: entry.and_then(|entry| entry.ready_since.1),
-            zone: document.zone.as_deref().map(Into::into),
-            region: self.region_of(document.zone.as_ref()).map(|region| region.as_str().into()),
-        }
     }
 
     fn report(&self) -> Arc<[PoolEndpoint]> {

@@ -23,10 +23,7 @@ use http::{
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use smallvec::SmallVec;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 
 use super::{body::RequestBody, error::Cause, load};
 use crate::{
@@ -35,6 +32,7 @@ use crate::{
     endpoint::connect::{DialError, Sender},
     limits,
     metrics::EndpointMetrics,
+    room::Taken,
     snapshot::{Choice, Pool},
     worker::Worker,
 };
@@ -126,32 +124,20 @@ pub(crate) fn ask(worker: &Arc<Worker>, pool: &Arc<Pool>) {
         return bring_reports(pool, worker.index);
     }
     for index in wanted(pool) {
-        match Room::take(worker, pool, index) {
-            Some(room) => {
+        match place(worker, pool, index) {
+            Some(place) => {
                 let (worker, pool) = (Arc::clone(worker), Arc::clone(pool));
-                tokio::spawn(contain(async move { probe(&worker, &pool, index, room).await }));
+                tokio::spawn(contain(async move { probe(&worker, &pool, index, place).await }));
             }
             None => pool.metrics.probes.add(Probed::Skipped as usize),
         }
     }
 }
 
-/// Held as long as a probe is under way: among those of the thread, of the pool, and of the endpoint.
-struct Room {
-    _of_thread: OwnedSemaphorePermit,
-    _of_pool: OwnedSemaphorePermit,
-    _of_endpoint: OwnedSemaphorePermit,
-}
-
-impl Room {
-    fn take(worker: &Worker, pool: &Pool, index: usize) -> Option<Self> {
-        let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned().ok();
-        Some(Self {
-            _of_endpoint: take(&pool.choice.measured.get(index)?.probes)?,
-            _of_pool: take(pool.probes.get(worker.index)?)?,
-            _of_thread: take(&worker.probes)?,
-        })
-    }
+/// Among the probes of the endpoint, of its pool, and of all, on this thread.
+fn place(worker: &Worker, pool: &Pool, index: usize) -> Option<[Taken; 3]> {
+    let of_endpoint = pool.choice.measured.get(index)?.probes.take()?;
+    Some([of_endpoint, pool.probes.get(worker.index)?.take()?, worker.probes.take()?])
 }
 
 /// Brings Prequal the samples that a request on this thread, by number, would bring it; none where they are no reports.
@@ -188,7 +174,7 @@ pub(crate) fn learn(endpoint: &EndpointMetrics, report: &LoadReport) {
     }
 }
 
-async fn probe(worker: &Worker, pool: &Pool, index: usize, _room: Room) {
+async fn probe(worker: &Worker, pool: &Pool, index: usize, _place: [Taken; 3]) {
     let (Some(Sampling::Probes(plan)), Some(endpoint)) =
         (&pool.sampling, pool.choice.balancer.endpoint(index))
     else {

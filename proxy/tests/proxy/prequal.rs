@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     client::{self, Client, GET},
-    endpoint::{Endpoint, OK, canned, endpoint},
+    endpoint::{Endpoint, OK, answering_root_alone, canned, endpoint},
     metrics, serving_as, until_async,
 };
 
@@ -103,14 +103,7 @@ async fn probes_find_the_idle_endpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_answers_no_probe_takes_few_of_those_of_others() {
-    let silent = endpoint(|mut wire| async move {
-        while let Some(request) = wire.request().await {
-            if request.starts_with("GET / ") {
-                wire.send(OK).await;
-            }
-        }
-    })
-    .await;
+    let silent = answering_root_alone().await;
     let told = telling(1, 1).await;
     let probe = json!({"path": "/load"});
     let of = prequal(json!({"signals": "Probes", "probe": probe}));
@@ -129,14 +122,7 @@ async fn an_endpoint_that_answers_no_probe_takes_few_of_those_of_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_probe() {
     // It answers requests, but no probes.
-    let silent = endpoint(|mut wire| async move {
-        while let Some(request) = wire.request().await {
-            if request.starts_with("GET / ") {
-                wire.send(OK).await;
-            }
-        }
-    })
-    .await;
+    let silent = answering_root_alone().await;
     // It knows no such path.
     let other = endpoint(|mut wire| async move {
         while let Some(request) = wire.request().await {

@@ -11,7 +11,7 @@ use evenkeel_proxy::Proxy;
 
 use crate::common::{
     client::{self, Client, GET},
-    endpoint::{OK, canned, endpoint},
+    endpoint::{OK, answering_root_alone, canned, endpoint},
     report, serving_as, until, until_metric,
 };
 
@@ -53,14 +53,7 @@ fn response_time(proxy: &Proxy) -> Option<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_waits_in_vain_teaches_that_the_endpoint_is_slow() {
-    let served = endpoint(|mut wire| async move {
-        while let Some(request) = wire.request().await {
-            if request.starts_with("GET / ") {
-                wire.send(OK).await;
-            }
-        }
-    })
-    .await;
+    let served = answering_root_alone().await;
     let (proxy, address) = serving_as(&[served.address], |_| {}).await;
     assert_eq!(client::ask(address, GET).await.status(), 200);
     until("its answer is counted", || response_time(&proxy).is_some()).await;

@@ -172,6 +172,18 @@ where
     Endpoint { address, record, task }
 }
 
+/// One that answers requests of `/`, and leaves all others without an answer.
+pub(crate) async fn answering_root_alone() -> Endpoint {
+    endpoint(|mut wire| async move {
+        while let Some(request) = wire.request().await {
+            if request.starts_with("GET / ") {
+                wire.send(OK).await;
+            }
+        }
+    })
+    .await
+}
+
 /// An endpoint that answers each request with these bytes.
 pub(crate) async fn canned(response: &'static str) -> Endpoint {
     endpoint(move |mut wire| async move {
