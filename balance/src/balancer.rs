@@ -14,7 +14,7 @@ use crate::{
     plan::{EndpointSet, Member, Other, Plan, Tuning},
     select::{Candidates, Live, Observe, Scene},
     shares::Shares,
-    state::{Trial, Turn, Turns, wrapped},
+    state::{BlockPlace, Held, Resident, Trial, Turn, Turns, wrapped},
 };
 
 /// How often a pick is tried where other threads come first.
@@ -30,13 +30,15 @@ pub struct Balancer {
     shares: Shares,
     /// Those of the sets, then those that only keep sessions.
     pub(crate) slots: Vec<Slot>,
+    /// Where workers count requests to them apart.
+    places: Vec<BlockPlace>,
     pub(crate) endpoints: Vec<Endpoint>,
     /// Hash of an endpoint's identity and its index, in order.
     by_id: Vec<(u64, usize)>,
     /// Endpoints that are not picked, for explanations.
     pub(crate) absent: Vec<Other>,
     /// Of those the ones that no other backend has in rotation, each once.
-    pub(crate) elsewhere: Vec<Arc<EndpointState>>,
+    pub(crate) elsewhere: Vec<Resident>,
     pub(crate) state: Arc<PoolState>,
     turns: Arc<Turns>,
     generation: u64,
@@ -53,13 +55,6 @@ pub(crate) struct Slot {
     /// Index of its backend's key.
     backend: u32,
     pub(crate) probation: bool,
-}
-
-impl Slot {
-    /// Requests in flight with one more.
-    pub(crate) fn in_flight_with_one_more(&self) -> f64 {
-        f64::from(u32::try_from(self.state.in_flight()).unwrap_or(u32::MAX)) + 1.0
-    }
 }
 
 /// Endpoints among which the algorithm decides. There is at least one.
@@ -101,6 +96,7 @@ impl Balancer {
             sets: Vec::new(),
             shares: Shares::new(plan.sets.iter().map(|set| set.share)),
             slots: Vec::new(),
+            places: Vec::new(),
             endpoints: Vec::new(),
             by_id: Vec::new(),
             absent: Vec::new(),
@@ -115,7 +111,7 @@ impl Balancer {
         for other in &plan.others {
             built.absent.push(other.clone());
             if other.reason.keeps_sessions() {
-                let (endpoint, state) = (other.endpoint.clone(), Arc::clone(&other.state));
+                let (endpoint, state) = (other.endpoint.clone(), other.state.clone());
                 let probation = other.probation;
                 built
                     .add(&other.backend, &Member { endpoint, state, weight: 1.0, adapted: false, probation });
@@ -153,9 +149,11 @@ impl Balancer {
         if self.backends.last().is_none_or(|last| last != backend) {
             self.backends.push(backend.to_owned());
         }
+        let Resident { state, at } = member.state.clone();
         self.endpoints.push(member.endpoint.clone());
+        self.places.push(at);
         self.slots.push(Slot {
-            state: Arc::clone(&member.state),
+            state,
             weight: member.weight,
             id: hash::node(member.endpoint.id.as_str()),
             backend: u32::try_from(self.backends.len() - 1).unwrap_or(u32::MAX),
@@ -205,8 +203,9 @@ impl Balancer {
             let bound =
                 live.room.filter(|_| round < ROUNDS).map(|room| u32::try_from(room).unwrap_or(u32::MAX));
             let max = query.max_in_flight.into_iter().chain(bound).min();
-            let begun = Guard::begin(&slot.state, query.worker, slot.probation, max, query.now);
-            let Some(guard) = begun else {
+            let pool = self.state.shared();
+            let begun = Held::begin(pool, &slot.state, &self.places[index], query.worker, max);
+            let Some(held) = begun else {
                 if slot.probation {
                     slot.state.trial_ended(Verdict::Cancelled);
                 }
@@ -217,7 +216,7 @@ impl Balancer {
                 backend: &self.backends[slot.backend as usize],
                 index,
                 passed_over: live.session_full,
-                guard,
+                guard: Guard::new(held, pool, query, slot.probation),
             });
         }
         None
@@ -301,6 +300,7 @@ impl Balancer {
             probation: set.probation,
             query,
             state: &self.state,
+            apart: self.state.shared().apart.may_be(),
             balancer: self,
         }
     }
@@ -313,7 +313,7 @@ impl Balancer {
         let on_trial = slot.probation && slot.state.trial() != Trial::Open;
         match () {
             () if self.is_tried(query.tried, index) || on_trial => Session::Gone,
-            () if query.finds_full(&slot.state) => Session::Full,
+            () if query.finds_full(&slot.state, self.state.shared().apart.may_be()) => Session::Full,
             () => Session::At(index),
         }
     }

@@ -1,8 +1,12 @@
 //! A request's question, its answer, and the guard that ends the accounting.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use crate::{Endpoint, EndpointState, Time, orca::LoadReport, state::Mark};
+use crate::{
+    Endpoint, EndpointState, Time,
+    orca::LoadReport,
+    state::{Held, Mark, Shared},
+};
 
 /// What a pick may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +37,8 @@ impl Query<'_> {
     }
 
     /// Whether an endpoint may take no more requests.
-    pub(crate) fn finds_full(&self, state: &EndpointState) -> bool {
-        self.max_in_flight.is_some_and(|max| state.in_flight() >= u64::from(max))
+    pub(crate) fn finds_full(&self, state: &EndpointState, apart: bool) -> bool {
+        self.max_in_flight.is_some_and(|max| state.compared(apart) >= u64::from(max))
     }
 }
 
@@ -133,10 +137,8 @@ impl Status {
 /// A request in flight. To be moved to where the response ends; its drop ends the accounting, once.
 #[derive(Debug)]
 pub struct Guard {
-    state: Arc<EndpointState>,
+    state: Held,
     worker: usize,
-    /// Requests in flight to the endpoint when this one began, itself included.
-    load: u32,
     /// It counts in the pool's total.
     counted: bool,
     /// This request is the one by which the endpoint is tried after an ejection.
@@ -146,29 +148,37 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Begins a request, unless the endpoint has `max_in_flight` already.
-    pub(crate) fn begin(
-        state: &Arc<EndpointState>,
-        worker: usize,
-        trial: bool,
-        max_in_flight: Option<u32>,
-        now: Time,
-    ) -> Option<Self> {
-        let load = match max_in_flight {
-            None => state.begin(),
-            Some(max) => state.begin_below(max)?,
-        };
-        let counted = state.total_begin(worker);
-        let tapped = state.tap_begin(worker, load, now);
-        Some(Self { state: Arc::clone(state), worker, load, counted, trial, outcome: None, tapped })
+    /// The guard of a request that has begun.
+    #[inline(always)]
+    pub(crate) fn new(state: Held, pool: &Shared, query: &Query<'_>, trial: bool) -> Self {
+        let worker = query.worker;
+        let counted = pool.total.begin(worker);
+        let tapped = pool.tap.begin(worker, query.now, || (state.number(), state.load()));
+        Self { state, worker, counted, trial, outcome: None, tapped }
     }
 
     /// Says that the endpoint begins to answer now, with this status: a trial after an ejection is over, however long
     /// the answer takes.
     pub fn answered(&mut self, status: u16, now: Time) {
-        self.state.tap_answered(self.tapped, self.worker, now);
+        self.state.pool().tap.answered(self.tapped, self.worker, now);
         if std::mem::take(&mut self.trial) {
             self.state.trial_ended(Status::Answered(status).verdict());
+        }
+    }
+
+    /// Tells whom it concerns that the request ends.
+    fn tell(&mut self) {
+        let verdict = self.outcome.as_ref().map_or(Verdict::Cancelled, |outcome| outcome.status.verdict());
+        let (state, pool) = (&*self.state, self.state.pool());
+        if let Some(outcome) = &self.outcome {
+            state.learn(outcome, verdict, self.state.load());
+        }
+        pool.tap.end(self.tapped, self.worker, self.outcome.as_ref(), verdict);
+        if self.trial {
+            state.trial_ended(verdict);
+        }
+        if self.counted {
+            pool.total.end(self.worker);
         }
     }
 
@@ -179,17 +189,10 @@ impl Guard {
 }
 
 impl Drop for Guard {
+    #[inline]
     fn drop(&mut self) {
-        let verdict = self.outcome.as_ref().map_or(Verdict::Cancelled, |outcome| outcome.status.verdict());
-        if let Some(outcome) = &self.outcome {
-            self.state.learn(outcome, verdict, self.load);
-        }
-        self.state.tap_end(self.tapped, self.worker, self.outcome.as_ref(), verdict);
-        if self.trial {
-            self.state.trial_ended(verdict);
-        }
-        if self.counted {
-            self.state.total_end(self.worker);
+        if self.outcome.is_some() || self.trial || self.counted || self.tapped != Mark::NONE {
+            self.tell();
         }
         self.state.end();
     }

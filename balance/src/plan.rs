@@ -3,7 +3,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{Algorithm, Backend, Endpoint, EndpointId, EndpointState, Locality, Place, PoolSpec, PoolState};
+use crate::{
+    Algorithm, Backend, Endpoint, EndpointId, Locality, Place, PoolSpec, PoolState, state::Resident,
+};
 
 /// Levels of locality: the zone, the region, all others.
 pub(crate) const LEVELS: usize = 3;
@@ -78,7 +80,7 @@ pub(crate) struct EndpointSet {
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) endpoint: Endpoint,
-    pub(crate) state: Arc<EndpointState>,
+    pub(crate) state: Resident,
     /// Above 0.
     pub(crate) weight: f64,
     /// The weight is not the configured one.
@@ -92,7 +94,7 @@ pub(crate) struct Member {
 pub(crate) struct Other {
     pub(crate) backend: String,
     pub(crate) endpoint: Endpoint,
-    pub(crate) state: Arc<EndpointState>,
+    pub(crate) state: Resident,
     pub(crate) reason: Absence,
     /// Sessions take it one request at a time.
     pub(crate) probation: bool,
@@ -154,7 +156,7 @@ impl Plan {
         let mut counts = [0.0; LEVELS];
         for endpoint in &backend.endpoints {
             let level = spec.locality.as_ref().map_or(0, |here| level(here, endpoint));
-            let (state, endpoint) = (state.endpoint(&endpoint.id), endpoint.clone());
+            let (state, endpoint) = (state.resident(&endpoint.id), endpoint.clone());
             match absence(&endpoint) {
                 Some(reason) if !panic || reason.keeps_sessions() => {
                     counts[level] += f64::from(u8::from(!reason.keeps_sessions()));

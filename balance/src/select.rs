@@ -39,6 +39,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) probation: bool,
     pub(crate) query: &'a Query<'a>,
     pub(crate) state: &'a PoolState,
+    /// Requests that are counted apart may be in flight.
+    pub(crate) apart: bool,
     pub(crate) balancer: &'a Balancer,
 }
 
@@ -49,7 +51,7 @@ impl Scene<'_> {
         let slot = || &self.slots[index];
         tried
             || (self.probation && slot().probation && slot().state.trial() != Trial::Open)
-            || self.query.finds_full(&slot().state)
+            || self.query.finds_full(&slot().state, self.apart)
     }
 
     /// No endpoint is excluded, whichever it is.
@@ -65,9 +67,19 @@ impl Scene<'_> {
         let elsewhere = &self.balancer.elsewhere;
         let one = self.balancer.sets.len() == 1 && elsewhere.len() < self.slots.len();
         let Some(total) = one.then(|| self.state.total()).flatten() else {
-            return self.slots.iter().map(|slot| slot.state.in_flight()).sum();
+            return self.slots.iter().map(|slot| self.in_flight_to(slot)).sum();
         };
-        total.saturating_sub(elsewhere.iter().map(|state| state.in_flight()).sum())
+        total.saturating_sub(elsewhere.iter().map(|state| state.compared(self.apart)).sum())
+    }
+
+    /// Requests in flight to an endpoint.
+    pub(crate) fn in_flight_to(&self, slot: &Slot) -> u64 {
+        slot.state.compared(self.apart)
+    }
+
+    /// The same with one more.
+    pub(crate) fn in_flight_with_one_more(&self, slot: &Slot) -> f64 {
+        f64::from(u32::try_from(self.in_flight_to(slot)).unwrap_or(u32::MAX)) + 1.0
     }
 
     /// `index`, or the first after it that is not excluded.
@@ -150,6 +162,9 @@ impl Observe for Live {
 impl Candidates {
     /// `hash` names the set.
     pub(crate) fn new(algorithm: &Algorithm, members: &[Member], state: &PoolState, hash: u64) -> Self {
+        if compares_loads(algorithm) {
+            state.count_together();
+        }
         let weights = || members.iter().map(|member| member.weight).collect::<Vec<_>>();
         let alias = || Alias::new(&weights());
         match algorithm {
@@ -205,6 +220,24 @@ impl Candidates {
             Self::Keyed(keyed) => keyed.select(scene, rng, observer),
             Self::Prequal(prequal) => prequal.select(scene, rng, observer),
         }
+    }
+}
+
+/// Whether a pick has to know how many requests are in flight to endpoints.
+const fn compares_loads(algorithm: &Algorithm) -> bool {
+    match algorithm {
+        Algorithm::RoundRobin
+        | Algorithm::WeightedRoundRobin
+        | Algorithm::Random
+        | Algorithm::SourceIpHash(_)
+        | Algorithm::WeightedByLoad(_)
+        | Algorithm::Adaptive(_) => false,
+        Algorithm::ConsistentHash(parameters) => parameters.bounded_load.is_some(),
+        Algorithm::PowerOfTwoChoices { .. }
+        | Algorithm::LeastRequest { .. }
+        | Algorithm::LeastResponseTime(_)
+        | Algorithm::Prequal(_)
+        | Algorithm::Auto(_) => true,
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a pool learns, shared by all threads of a proxy, kept across every push by the identity of the endpoints.
 
+mod apart;
+mod block;
+mod count;
 mod counters;
 mod endpoint;
 mod estimate;
@@ -12,8 +15,10 @@ mod trial;
 
 pub use endpoint::EndpointState;
 pub use estimate::LatencyEstimate;
-use total::Total;
+use {apart::Apart, total::Total};
 pub(crate) use {
+    block::{BlockPlace, Held, Resident},
+    count::Count,
     counters::Counters,
     endpoint::Seen,
     load::Reported,
@@ -23,7 +28,7 @@ pub(crate) use {
 };
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -41,10 +46,12 @@ use crate::{
 /// What a pool learns.
 #[derive(Debug)]
 pub struct PoolState {
-    endpoints: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
+    endpoints: Mutex<HashMap<EndpointId, Resident>>,
     /// Those that left, until no request is in flight to them and nobody remembers them. Locked after the others, where
     /// both are.
-    left: Mutex<HashMap<EndpointId, Arc<EndpointState>>>,
+    left: Mutex<HashMap<EndpointId, Resident>>,
+    /// Made with others, and no endpoint's yet. Locked last.
+    spare: Mutex<VecDeque<Resident>>,
     /// Requests in flight to them at the last look.
     in_flight_left: AtomicU64,
     probes: Mutex<HashMap<u64, Arc<Probes>>>,
@@ -64,7 +71,8 @@ pub(crate) type Probes = [Line<Mutex<ProbePool>>];
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
     /// Of requests in flight.
-    total: Total,
+    pub(crate) total: Total,
+    pub(crate) apart: Apart,
     /// Something happened that the next tick should look at soon.
     urgent: AtomicBool,
     pub(crate) tap: Tap,
@@ -108,6 +116,7 @@ impl PoolState {
         Self {
             endpoints: Mutex::default(),
             left: Mutex::default(),
+            spare: Mutex::default(),
             in_flight_left: AtomicU64::new(0),
             probes: Mutex::default(),
             turns: Mutex::default(),
@@ -115,6 +124,7 @@ impl PoolState {
             shared: Arc::new(Shared {
                 rules,
                 total: Total::new(workers),
+                apart: Apart::new(),
                 urgent: AtomicBool::new(false),
                 tap: Tap::new(AtomicBool::new(false)),
             }),
@@ -127,6 +137,11 @@ impl PoolState {
     /// it has what it had.
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Arc<EndpointState> {
+        self.resident(id).state
+    }
+
+    /// The same, as a pick needs it.
+    pub(crate) fn resident(&self, id: &EndpointId) -> Resident {
         let mut endpoints = locked(&self.endpoints);
         let make = || {
             let mut left = locked(&self.left);
@@ -134,10 +149,27 @@ impl PoolState {
             if back.is_some() {
                 self.look_at_left(&mut left);
             }
-            let number = || self.numbers.fetch_add(1, Relaxed);
-            back.unwrap_or_else(|| Arc::new(EndpointState::new(Arc::clone(&self.shared), number())))
+            back.unwrap_or_else(|| self.new_resident())
         };
-        Arc::clone(endpoints.entry(id.clone()).or_insert_with(make))
+        endpoints.entry(id.clone()).or_insert_with(make).clone()
+    }
+
+    fn new_resident(&self) -> Resident {
+        let mut spare = locked(&self.spare);
+        spare.pop_front().unwrap_or_else(|| {
+            let first = self.numbers.fetch_add(block::LEN as u64, Relaxed);
+            let [one, others @ ..] = block::residents(&self.shared, first);
+            *spare = others.into_iter().collect();
+            one
+        })
+    }
+
+    /// Begins a request to an endpoint without a pick.
+    #[cfg(test)]
+    pub(crate) fn begins(&self, id: &EndpointId) -> crate::Guard {
+        let (resident, query) = (self.resident(id), crate::Query::at(crate::Time::ZERO, 0));
+        let held = Held::begin(&self.shared, &resident.state, &resident.at, 0, None).expect("no limit");
+        crate::Guard::new(held, &self.shared, &query, false)
     }
 
     /// Forgets the endpoints that are not in `known`, once no request is in flight to them; those that are end as they
@@ -154,8 +186,12 @@ impl PoolState {
     /// Requests in flight to all endpoints of the pool, those that are forgotten among them. O(n).
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        let known: u64 = locked(&self.endpoints).values().map(|state| state.in_flight()).sum();
-        known + locked(&self.left).values().map(|state| state.in_flight()).sum::<u64>()
+        self.sum(EndpointState::in_flight)
+    }
+
+    fn sum(&self, of: impl Fn(&EndpointState) -> u64) -> u64 {
+        let known: u64 = locked(&self.endpoints).values().map(|state| of(state)).sum();
+        known + locked(&self.left).values().map(|state| of(state)).sum::<u64>()
     }
 
     /// Counts the requests in flight from now on, for [`Self::total`].
@@ -163,16 +199,25 @@ impl PoolState {
         self.shared.total.start(|| self.in_flight());
     }
 
-    /// Brings two counts up to date: whether all requests have ended that began before bounded load had a total counted (until then it
-    /// adds up the endpoints' for each pick), and what is in flight to endpoints that have left. [`Tuner::tick`](crate::Tuner::tick) and
-    /// [`Tuner::observe`](crate::Tuner::observe) do so; who has no tuner should, now and then. O(n) until those requests have ended.
+    /// Workers count requests together from now on: picks compare how many are in flight.
+    pub(crate) fn count_together(&self) {
+        self.shared.apart.end();
+        self.shared.apart.settle(|| self.sum(EndpointState::in_flight_apart));
+    }
+
+    /// Brings up to date what picks know of the counts: whether all requests have ended that began before bounded load
+    /// had a total counted (until then it adds up the endpoints' for each pick), or while workers counted apart (until
+    /// then picks add up the workers'), and what is in flight to endpoints that have left.
+    /// [`Tuner::tick`](crate::Tuner::tick) and [`Tuner::observe`](crate::Tuner::observe) do so; who has no tuner
+    /// should, now and then. O(n) until those requests have ended.
     pub fn settle(&self) {
         self.look_at_left(&mut locked(&self.left));
         self.shared.total.settle(|| self.in_flight());
+        self.shared.apart.settle(|| self.sum(EndpointState::in_flight_apart));
     }
 
-    fn look_at_left(&self, left: &mut HashMap<EndpointId, Arc<EndpointState>>) {
-        left.retain(|_, state| state.in_flight() > 0 || Arc::strong_count(state) > 1);
+    fn look_at_left(&self, left: &mut HashMap<EndpointId, Resident>) {
+        left.retain(|_, state| state.in_flight() > 0 || !state.is_alone());
         self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 
@@ -198,8 +243,12 @@ impl PoolState {
         &self.shared.tap
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn workers(&self) -> usize {
-        self.shared.total.workers()
+        self.shared.workers()
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -261,6 +310,10 @@ impl Turn {
 }
 
 impl Shared {
+    fn workers(&self) -> usize {
+        self.total.workers()
+    }
+
     pub(crate) fn set_urgent(&self) {
         self.urgent.store(true, Relaxed);
     }
@@ -268,7 +321,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("workers", &self.total.workers()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("workers", &self.workers()).finish_non_exhaustive()
     }
 }
 

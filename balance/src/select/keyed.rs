@@ -89,7 +89,7 @@ impl Keyed {
                 return false;
             }
             let Some(bound) = self.bound else { return true };
-            let has = scene.slots[index].state.in_flight();
+            let has = scene.in_flight_to(&scene.slots[index]);
             if has == 0 {
                 return true;
             }
@@ -120,7 +120,8 @@ impl Keyed {
 
     /// Where there is most room: only if weights are so far apart that the walk did not come by.
     fn least_loaded(scene: &Scene<'_>) -> Option<usize> {
-        let load = |index: usize| scene.slots[index].in_flight_with_one_more() / scene.slots[index].weight;
+        let load =
+            |index: usize| scene.in_flight_with_one_more(&scene.slots[index]) / scene.slots[index].weight;
         let left = (0..scene.slots.len()).filter(|index| !scene.excludes(*index));
         left.min_by(|a, b| load(*a).total_cmp(&load(*b)))
     }

@@ -114,7 +114,7 @@ impl Least {
     /// Before it is divided by the weight.
     fn cost(&self, index: usize, mean: Option<f64>, scene: &Scene<'_>) -> f64 {
         let slot = &scene.slots[index];
-        let load = slot.in_flight_with_one_more();
+        let load = scene.in_flight_with_one_more(slot);
         let (Some(decay), Some(mean)) = (self.decay, mean) else { return load };
         let measured = slot.state.response_time(scene.query.now, decay);
         // At least a nanosecond: as long as nothing was measured at all, all are alike, and an average that has fallen

@@ -134,9 +134,9 @@ impl PrequalSet {
 
     /// What the endpoint's own record answers: requests in flight, and the latency in nanoseconds.
     fn read(scene: &Scene<'_>, index: usize) -> (u32, f64) {
-        let state = &scene.slots[index].state;
-        let in_flight = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
-        (in_flight, state.expected_nanos(u64::from(in_flight) + 1, scene.query.now))
+        let slot = &scene.slots[index];
+        let in_flight = u32::try_from(scene.in_flight_to(slot)).unwrap_or(u32::MAX);
+        (in_flight, slot.state.expected_nanos(u64::from(in_flight) + 1, scene.query.now))
     }
 
     fn add(&self, pool: &mut ProbePool, scene: &Scene<'_>, index: usize, in_flight: u32, latency_nanos: f64) {

@@ -1,5 +1,6 @@
 //! What every request counts. They only inform, so every access is relaxed.
 
+use super::Count;
 use crate::{
     pick::Verdict,
     sync::{AtomicU32, AtomicU64, Relaxed},
@@ -8,8 +9,8 @@ use crate::{
 /// Counters of one endpoint; none ever decreases, so that a reader needs only the differences.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    started: AtomicU64,
-    ended: AtomicU64,
+    /// Requests that all workers count together.
+    pub(super) together: Count,
     /// Ended otherwise than cancelled.
     judged: AtomicU64,
     failures: AtomicU64,
@@ -24,8 +25,7 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            started: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            together: Count::new(),
             judged: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             measured: AtomicU64::new(0),
@@ -33,42 +33,6 @@ impl Counters {
             server_errors: AtomicU32::new(0),
             gateway_errors: AtomicU32::new(0),
         }
-    }
-
-    /// Begins a request; how many are in flight with it.
-    #[inline]
-    pub(crate) fn begin(&self) -> u64 {
-        let started = self.started.fetch_add(1, Relaxed) + 1;
-        started.saturating_sub(self.ended.load(Relaxed)).max(1)
-    }
-
-    /// Begins a request unless `max` are in flight already; how many are with it.
-    pub(crate) fn begin_below(&self, max: u64) -> Option<u64> {
-        let mut started = self.started.load(Relaxed);
-        loop {
-            // The count only grows, so that an exchange that succeeds has seen all; an end that was not seen makes it
-            // careful.
-            let in_flight = started.saturating_sub(self.ended.load(Relaxed));
-            if in_flight >= max {
-                return None;
-            }
-            match self.started.compare_exchange_weak(started, started + 1, Relaxed, Relaxed) {
-                Ok(_) => return Some(in_flight + 1),
-                Err(now) => started = now,
-            }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn end(&self) {
-        self.ended.fetch_add(1, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn in_flight(&self) -> u64 {
-        // The end is read first: a request that begins and ends between the two must not make the difference negative.
-        let ended = self.ended.load(Relaxed);
-        self.started.load(Relaxed).saturating_sub(ended)
     }
 
     #[inline]
@@ -104,10 +68,6 @@ impl Counters {
         if self.gateway_errors.load(Relaxed) != 0 {
             self.gateway_errors.store(0, Relaxed);
         }
-    }
-
-    pub(crate) fn started(&self) -> u64 {
-        self.started.load(Relaxed)
     }
 
     pub(crate) fn judged(&self) -> u64 {

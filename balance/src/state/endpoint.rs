@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Counters, Mark, Reported, Shared, Trial, estimate::LatencyEstimate, load::Load,
+    Count, Counters, Reported, Shared, Trial, block::Parts, estimate::LatencyEstimate, load::Load,
     response_time::ResponseTime, trial::Probation,
 };
 use crate::{
@@ -16,13 +16,13 @@ use crate::{
 /// Longest Retry-After that counts, in nanoseconds.
 const MAX_RETRY_AFTER: f64 = 300e9;
 
-/// What is learned of one endpoint, in 424 bytes with its counts of owners. Shared by all threads without a lock; every
-/// access is relaxed, since it only informs.
+/// What is learned of one endpoint. Shared by all threads without a lock; every access is relaxed, since it only
+/// informs.
 #[derive(Debug)]
 #[repr(C)]
 pub struct EndpointState {
-    /// First, and not on a line of their own: each request writes them and the count of owners before them, and two
-    /// lines would move between threads that take turns at the endpoint in place of one.
+    /// First, and not on a line of their own: a request that is counted together writes them and the count of owners
+    /// before them, and two lines would move between threads that take turns at the endpoint in place of one.
     counters: Counters,
     response_time: ResponseTime,
     shared: Arc<Shared>,
@@ -32,6 +32,9 @@ pub struct EndpointState {
     estimate: LatencyEstimate,
     load: Load,
     number: u64,
+    /// What workers count apart, and where this one's is.
+    parts: Arc<Parts>,
+    place: usize,
 }
 
 /// A reading of what only ever grows, for differences.
@@ -56,7 +59,7 @@ impl Seen {
 }
 
 impl EndpointState {
-    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64, parts: Arc<Parts>, place: usize) -> Self {
         Self {
             counters: Counters::new(),
             response_time: ResponseTime::new(),
@@ -66,20 +69,36 @@ impl EndpointState {
             estimate: LatencyEstimate::new(),
             load: Load::new(),
             number,
+            parts,
+            place,
         }
     }
 
-    /// Requests picked and not ended.
+    /// Requests picked and not ended. O(workers).
     #[must_use]
-    #[inline]
     pub fn in_flight(&self) -> u64 {
-        self.counters.in_flight()
+        self.counters.together.in_flight() + self.in_flight_apart()
     }
 
-    /// Requests picked so far.
+    /// The same as picks compare it: with those counted apart if there may be any.
+    #[inline]
+    pub(crate) fn compared(&self, apart: bool) -> u64 {
+        self.counters.together.in_flight() + self.in_flight_apart_if(apart)
+    }
+
+    pub(super) fn in_flight_apart(&self) -> u64 {
+        self.parts.of(self.place).map(Count::in_flight).sum()
+    }
+
+    #[inline]
+    fn in_flight_apart_if(&self, apart: bool) -> u64 {
+        if apart { self.in_flight_apart() } else { 0 }
+    }
+
+    /// Requests picked so far. O(workers).
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.counters.started()
+        self.counters.together.started() + self.parts.of(self.place).map(Count::started).sum::<u64>()
     }
 
     /// Requests that failed at the endpoint so far.
@@ -158,49 +177,28 @@ impl EndpointState {
         self.shared.set_urgent();
     }
 
-    /// Begins a request; how many are in flight with it.
+    /// Begins a request that is counted together with the others; how many are in flight with it.
     #[inline]
-    pub(crate) fn begin(&self) -> u32 {
-        u32::try_from(self.counters.begin()).unwrap_or(u32::MAX)
+    pub(super) fn begin(&self, pool: &Shared) -> u32 {
+        let in_flight = self.counters.together.begin() + self.in_flight_apart_if(pool.apart.may_be());
+        u32::try_from(in_flight).unwrap_or(u32::MAX)
     }
 
     /// The same, unless `max` are in flight already.
-    pub(crate) fn begin_below(&self, max: u32) -> Option<u32> {
-        Some(u32::try_from(self.counters.begin_below(max.into())?).unwrap_or(u32::MAX))
+    pub(super) fn begin_below(&self, max: u32, pool: &Shared) -> Option<u32> {
+        let apart = self.in_flight_apart_if(pool.apart.may_be());
+        let in_flight = apart + self.counters.together.begin_below(u64::from(max).saturating_sub(apart))?;
+        Some(u32::try_from(in_flight).unwrap_or(u32::MAX))
     }
 
     #[inline]
-    pub(crate) fn end(&self) {
-        self.counters.end();
+    pub(super) fn end(&self) {
+        self.counters.together.end();
     }
 
-    /// Counts a request that begins among those of the pool, if they are counted. Whether it was.
-    #[inline]
-    pub(crate) fn total_begin(&self, worker: usize) -> bool {
-        self.shared.total.begin(worker)
-    }
-
-    /// Takes off one that was counted.
-    #[inline]
-    pub(crate) fn total_end(&self, worker: usize) {
-        self.shared.total.end(worker);
-    }
-
-    /// Writes a request down, if anyone listens.
-    #[inline]
-    pub(crate) fn tap_begin(&self, worker: usize, load: u32, now: Time) -> Mark {
-        self.shared.tap.begin(worker, self.number, load, now)
-    }
-
-    /// The endpoint begins to answer it.
-    pub(crate) fn tap_answered(&self, mark: Mark, worker: usize, now: Time) {
-        self.shared.tap.answered(mark, worker, now);
-    }
-
-    /// What became of it.
-    #[inline]
-    pub(crate) fn tap_end(&self, mark: Mark, worker: usize, outcome: Option<&Outcome>, verdict: Verdict) {
-        self.shared.tap.end(mark, worker, outcome, verdict);
+    /// What it shares with the pool's other endpoints.
+    pub(crate) fn pool(&self) -> &Shared {
+        &self.shared
     }
 
     /// By which it is known where identities are too long: no other of the pool has it, nor ever had.
@@ -278,6 +276,3 @@ impl EndpointState {
         }
     }
 }
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<EndpointState>() <= 424 - 16, "with the two counts of its Arc");

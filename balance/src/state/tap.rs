@@ -30,6 +30,11 @@ pub(crate) struct Tap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
 
+impl Mark {
+    /// It is not written down.
+    pub(crate) const NONE: Self = Self(0);
+}
+
 /// A worker's requests: the stretch that is written and the one before.
 #[derive(Debug)]
 struct Ring {
@@ -78,10 +83,14 @@ impl Tap {
         Self { on, rings: OnceLock::new() }
     }
 
-    /// A request begins on `worker`.
+    /// A request begins on `worker`, at the endpoint of this number and with so many in flight.
     #[inline]
-    pub(crate) fn begin(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Mark {
-        if self.on.load(Relaxed) { self.take_place(worker, endpoint, load, now) } else { Mark(0) }
+    pub(crate) fn begin(&self, worker: usize, now: Time, at: impl FnOnce() -> (u64, u32)) -> Mark {
+        if !self.on.load(Relaxed) {
+            return Mark::NONE;
+        }
+        let (endpoint, load) = at();
+        self.take_place(worker, endpoint, load, now)
     }
 
     /// The endpoint begins to answer a request that began on `worker`.
@@ -159,10 +168,10 @@ impl Tap {
 
     #[inline(never)]
     fn take_place(&self, worker: usize, endpoint: u64, load: u32, now: Time) -> Mark {
-        let Some(ring) = self.ring(worker) else { return Mark(0) };
+        let Some(ring) = self.ring(worker) else { return Mark::NONE };
         if ring.taken.load(Relaxed) >= ring.limit.load(Relaxed) {
             self.close();
-            return Mark(0);
+            return Mark::NONE;
         }
         let place = ring.taken.fetch_add(1, Relaxed) + 1;
         let slot = ring.slot(place);
@@ -298,7 +307,7 @@ mod tests {
             tap.open(workers);
             for _ in 0..*count {
                 for worker in 0..workers {
-                    let _ = tap.begin(worker, 7, 1, at(now));
+                    let _ = tap.begin(worker, at(now), || (7, 1));
                 }
                 now += 1;
             }
@@ -328,10 +337,10 @@ mod tests {
         let tap = Tap::new(AtomicBool::new(false));
         tap.open(1);
         for _ in 0..STRETCH {
-            assert_ne!(tap.begin(0, 7, 1, at(1)), Mark(0));
+            assert_ne!(tap.begin(0, at(1), || (7, 1)), Mark::NONE);
         }
         assert!(!tap.is_closed(), "the last one had room");
-        assert_eq!(tap.begin(0, 7, 1, at(1)), Mark(0));
+        assert_eq!(tap.begin(0, at(1), || (7, 1)), Mark::NONE);
         assert!(tap.is_closed());
         tap.forget();
         let mut read = Vec::new();
@@ -342,9 +351,9 @@ mod tests {
     #[test]
     fn what_became_of_a_request_goes_to_its_place() {
         let tap = Tap::new(AtomicBool::new(false));
-        assert_eq!(tap.begin(0, 1, 1, at(0)), Mark(0), "closed");
+        assert_eq!(tap.begin(0, at(0), || (1, 1)), Mark::NONE, "closed");
         tap.open(1);
-        let places: Vec<_> = (1..=3).map(|begun| tap.begin(0, begun, 2, at(begun))).collect();
+        let places: Vec<_> = (1..=3).map(|begun| tap.begin(0, at(begun), || (begun, 2))).collect();
         let outcome = |latency| Outcome::new(Status::Answered(200), at(11), Duration::from_nanos(latency));
         tap.end(places[0], 0, Some(&outcome(4)), Verdict::Good);
         tap.answered(places[1], 0, at(9));
@@ -358,13 +367,13 @@ mod tests {
         (0..2).for_each(|_| {
             tap.open(1);
             for _ in 0..STRETCH {
-                let _ = tap.begin(0, 9, 1, at(30));
+                let _ = tap.begin(0, at(30), || (9, 1));
             }
             tap.read(at(31), at(31), &mut read);
         });
         tap.open(1);
-        tap.begin(0, 9, 1, at(40));
-        tap.begin(0, 9, 1, at(40));
+        tap.begin(0, at(40), || (9, 1));
+        tap.begin(0, at(40), || (9, 1));
         tap.end(places[1], 0, Some(&outcome(5)), Verdict::Good);
         read.clear();
         tap.read(at(41), at(41), &mut read);

@@ -78,7 +78,7 @@ mod tests {
     use rand::{SeedableRng as _, rngs::SmallRng};
 
     use super::*;
-    use crate::{PoolState, Time, pick::Guard};
+    use crate::PoolState;
 
     #[test]
     fn what_began_before_keeps_the_count_incomplete_until_it_ends() {
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn requests_to_endpoints_that_are_gone_do_not_stand_for_earlier_ones() {
         let state = PoolState::new(1, &mut SmallRng::seed_from_u64(1));
-        let begin = |id: &str| Guard::begin(&state.endpoint(&id.into()), 0, false, None, Time::ZERO).unwrap();
+        let begin = |id: &str| state.begins(&id.into());
         let earlier = [begin("stays"), begin("stays")];
         state.start_total();
         let counted = [begin("goes"), begin("goes"), begin("goes")];

@@ -7,6 +7,7 @@ mod allocations;
 mod around;
 mod auto;
 mod changes;
+mod counting;
 mod ejection;
 mod estimate;
 mod explain;

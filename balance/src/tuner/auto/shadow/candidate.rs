@@ -299,9 +299,10 @@ mod tests {
         let mut candidate = candidate(&mut Model::default(), &["e0", "e1"]);
         candidate.free_at = vec![vec![50], vec![150]];
         candidate.played = 100;
-        let state = candidate.state.endpoint(&"e0".into());
+        let pool = Arc::clone(&candidate.state);
+        let state = pool.endpoint(&"e0".into());
         for at in [120, 180] {
-            let guard = Guard::begin(&state, 0, false, None, Time::ZERO).unwrap();
+            let guard = pool.begins(&"e0".into());
             let outcome = Outcome::new(Status::Answered(200), Time::from_nanos(at), Duration::from_nanos(7));
             candidate.under_way.push(Reverse(End { at, guard, outcome }));
         }
