@@ -166,14 +166,18 @@ fn busy(c: &mut Criterion) {
     }
 }
 
+/// Threads on pools. Two on a pool of each its own share nothing, and are what this machine can do: two of its processors
+/// may be one half of the time.
 fn threads(c: &mut Criterion) {
     for (group, served) in [("threads", Served::Not), ("threads_served", Served::AfterWork)] {
         let mut group = c.benchmark_group(group);
         for (name, algorithm) in algorithms() {
-            let balancer = balancer(&algorithm, 1);
-            for threads in [1, 2] {
-                group.bench_function(BenchmarkId::new(name, threads), |bencher| {
-                    let one = |worker, number, rng: &mut _| request(&balancer, worker, number, served, rng);
+            let balancers = [balancer(&algorithm, 1), balancer(&algorithm, 1)];
+            for (threads, pools) in [(1, 1), (2, 1), (2, 2)] {
+                let parameter = format!("{threads} on {pools}");
+                group.bench_function(BenchmarkId::new(name, parameter), |bencher| {
+                    let of = |worker: usize| &balancers[worker % pools];
+                    let one = |worker, number, rng: &mut _| request(of(worker), worker, number, served, rng);
                     bencher.iter_custom(|total| timed(threads, total, one));
                 });
             }

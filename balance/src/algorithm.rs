@@ -61,6 +61,24 @@ impl Algorithm {
         }
     }
 
+    /// Whether a pick compares how many requests are in flight to endpoints, or Auto's model has to know.
+    pub(crate) const fn compares_loads(&self) -> bool {
+        match self {
+            Self::RoundRobin
+            | Self::WeightedRoundRobin
+            | Self::Random
+            | Self::SourceIpHash(_)
+            | Self::WeightedByLoad(_)
+            | Self::Adaptive(_) => false,
+            Self::ConsistentHash(parameters) => parameters.bounded_load.is_some(),
+            Self::PowerOfTwoChoices { .. }
+            | Self::LeastRequest { .. }
+            | Self::LeastResponseTime(_)
+            | Self::Prequal(_)
+            | Self::Auto(_) => true,
+        }
+    }
+
     /// Whether a key decides, and not a draw or a turn.
     #[must_use]
     pub const fn is_by_key(&self) -> bool {

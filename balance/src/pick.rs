@@ -38,7 +38,7 @@ impl Query<'_> {
 
     /// Whether an endpoint may take no more requests.
     pub(crate) fn finds_full(&self, state: &EndpointState, apart: bool) -> bool {
-        self.max_in_flight.is_some_and(|max| state.compared(apart) >= u64::from(max))
+        self.max_in_flight.is_some_and(|max| state.in_flight_with(apart) >= u64::from(max))
     }
 }
 
@@ -153,7 +153,7 @@ impl Guard {
     pub(crate) fn new(state: Held, pool: &Shared, query: &Query<'_>, trial: bool) -> Self {
         let worker = query.worker;
         let counted = pool.total.begin(worker);
-        let tapped = pool.tap.begin(worker, query.now, || (state.number(), state.load()));
+        let tapped = pool.tap.begin(worker, query.now, || (state.number(), state.load_now()));
         Self { state, worker, counted, trial, outcome: None, tapped }
     }
 

@@ -69,12 +69,12 @@ impl Scene<'_> {
         let Some(total) = one.then(|| self.state.total()).flatten() else {
             return self.slots.iter().map(|slot| self.in_flight_to(slot)).sum();
         };
-        total.saturating_sub(elsewhere.iter().map(|state| state.compared(self.apart)).sum())
+        total.saturating_sub(elsewhere.iter().map(|state| state.in_flight_with(self.apart)).sum())
     }
 
     /// Requests in flight to an endpoint.
     pub(crate) fn in_flight_to(&self, slot: &Slot) -> u64 {
-        slot.state.compared(self.apart)
+        slot.state.in_flight_with(self.apart)
     }
 
     /// The same with one more.
@@ -162,7 +162,7 @@ impl Observe for Live {
 impl Candidates {
     /// `hash` names the set.
     pub(crate) fn new(algorithm: &Algorithm, members: &[Member], state: &PoolState, hash: u64) -> Self {
-        if compares_loads(algorithm) {
+        if algorithm.compares_loads() {
             state.count_together();
         }
         let weights = || members.iter().map(|member| member.weight).collect::<Vec<_>>();
@@ -220,24 +220,6 @@ impl Candidates {
             Self::Keyed(keyed) => keyed.select(scene, rng, observer),
             Self::Prequal(prequal) => prequal.select(scene, rng, observer),
         }
-    }
-}
-
-/// Whether a pick has to know how many requests are in flight to endpoints.
-const fn compares_loads(algorithm: &Algorithm) -> bool {
-    match algorithm {
-        Algorithm::RoundRobin
-        | Algorithm::WeightedRoundRobin
-        | Algorithm::Random
-        | Algorithm::SourceIpHash(_)
-        | Algorithm::WeightedByLoad(_)
-        | Algorithm::Adaptive(_) => false,
-        Algorithm::ConsistentHash(parameters) => parameters.bounded_load.is_some(),
-        Algorithm::PowerOfTwoChoices { .. }
-        | Algorithm::LeastRequest { .. }
-        | Algorithm::LeastResponseTime(_)
-        | Algorithm::Prequal(_)
-        | Algorithm::Auto(_) => true,
     }
 }
 

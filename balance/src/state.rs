@@ -60,7 +60,7 @@ pub struct PoolState {
     seed: u64,
     shared: Arc<Shared>,
     generations: AtomicU64,
-    /// Endpoints known so far.
+    /// Numbers given to endpoints, by the block.
     numbers: AtomicU64,
 }
 
@@ -183,15 +183,16 @@ impl PoolState {
         locked(&self.probes).retain(|_, probes| Arc::strong_count(probes) > 1);
     }
 
-    /// Requests in flight to all endpoints of the pool, those that are forgotten among them. O(n).
+    /// Requests in flight to all endpoints of the pool, those that are forgotten among them. O(n x workers).
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.sum(EndpointState::in_flight)
     }
 
     fn sum(&self, of: impl Fn(&EndpointState) -> u64) -> u64 {
-        let known: u64 = locked(&self.endpoints).values().map(|state| of(state)).sum();
-        known + locked(&self.left).values().map(|state| of(state)).sum::<u64>()
+        // Both at once, or one that comes back meanwhile would be in neither.
+        let (known, left) = (locked(&self.endpoints), locked(&self.left));
+        known.values().chain(left.values()).map(|state| of(state)).sum()
     }
 
     /// Counts the requests in flight from now on, for [`Self::total`].
@@ -201,15 +202,17 @@ impl PoolState {
 
     /// Workers count requests together from now on: picks compare how many are in flight.
     pub(crate) fn count_together(&self) {
-        self.shared.apart.end();
-        self.shared.apart.settle(|| self.sum(EndpointState::in_flight_apart));
+        if self.shared.apart.end() {
+            // Of a new pool; otherwise a request may just begin that was to be counted apart.
+            self.shared.apart.settle(|| self.sum(EndpointState::requests_apart));
+        }
     }
 
     /// Brings up to date what picks know of the counts: whether all requests have ended that began before bounded load
     /// had a total counted (until then it adds up the endpoints' for each pick), or while workers counted apart (until
     /// then picks add up the workers'), and what is in flight to endpoints that have left.
     /// [`Tuner::tick`](crate::Tuner::tick) and [`Tuner::observe`](crate::Tuner::observe) do so; who has no tuner
-    /// should, now and then. O(n) until those requests have ended.
+    /// should, now and then. O(n x workers) until those requests have ended.
     pub fn settle(&self) {
         self.look_at_left(&mut locked(&self.left));
         self.shared.total.settle(|| self.in_flight());
@@ -217,7 +220,8 @@ impl PoolState {
     }
 
     fn look_at_left(&self, left: &mut HashMap<EndpointId, Resident>) {
-        left.retain(|_, state| state.in_flight() > 0 || !state.is_alone());
+        // In this order: one that is not alone may get requests that are counted apart, which do not own it.
+        left.retain(|_, state| !state.is_alone() || state.in_flight() > 0);
         self.in_flight_left.store(left.values().map(|state| state.in_flight()).sum(), Relaxed);
     }
 

@@ -310,6 +310,9 @@ impl Tuner {
         let error_penalty = error_penalty.unwrap_or(LeastResponseTime::default().error_penalty);
         rules.error_penalty.store(nanos(error_penalty));
         rules.metrics.store(Arc::new(self.weighted_by_load().metrics));
+        if std::iter::once(self.spec.auto()).chain(self.in_play()).any(Algorithm::compares_loads) {
+            self.state.count_together();
+        }
     }
 
     /// The algorithms by whose parameters to learn, the first of a kind by its: the one in use, those that Auto may

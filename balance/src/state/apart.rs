@@ -22,13 +22,11 @@ impl Apart {
         !self.ended.load(Relaxed)
     }
 
-    /// Those that begin from now on are counted together.
+    /// Those that begin from now on are counted together. Whether it was otherwise before.
     #[inline]
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self) -> bool {
         // A write that changes nothing would still take the line from the other threads.
-        if self.is_on() {
-            self.ended.store(true, Relaxed);
-        }
+        self.is_on() && !self.ended.swap(true, Relaxed)
     }
 
     /// Whether one that was counted apart may be in flight.
@@ -37,10 +35,10 @@ impl Apart {
         !self.gone.load(Relaxed)
     }
 
-    /// Looks whether all of those have ended. One that begins while the counting changes may not be seen, and is then
-    /// unknown to picks until it ends.
-    pub(super) fn settle(&self, in_flight: impl FnOnce() -> u64) {
-        if !self.is_on() && self.may_be() && in_flight() == 0 {
+    /// Looks whether all of those have ended, by how many are `left`. To be called some time after the end: one that
+    /// begins meanwhile may not be seen, and is then unknown to picks until it ends.
+    pub(super) fn settle(&self, left: impl FnOnce() -> u64) {
+        if !self.is_on() && self.may_be() && left() == 0 {
             self.gone.store(true, Relaxed);
         }
     }

@@ -16,14 +16,14 @@ impl Count {
 
     /// Begins a request.
     #[inline]
-    pub(crate) fn begin_unseen(&self) -> u64 {
-        self.started.fetch_add(1, Relaxed) + 1
+    pub(crate) fn begin(&self) {
+        self.started.fetch_add(1, Relaxed);
     }
 
     /// Begins a request; how many are in flight with it.
     #[inline]
-    pub(crate) fn begin(&self) -> u64 {
-        let started = self.begin_unseen();
+    pub(crate) fn begin_seen(&self) -> u64 {
+        let started = self.started.fetch_add(1, Relaxed) + 1;
         started.saturating_sub(self.ended.load(Relaxed)).max(1)
     }
 

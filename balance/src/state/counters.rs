@@ -1,4 +1,4 @@
-//! What every request counts. They only inform, so every access is relaxed.
+//! What requests count at their endpoint. It only informs, so every access is relaxed.
 
 use super::Count;
 use crate::{

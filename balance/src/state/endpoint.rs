@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Count, Counters, Reported, Shared, Trial, block::Parts, estimate::LatencyEstimate, load::Load,
-    response_time::ResponseTime, trial::Probation,
+    Count, Counters, Reported, Shared, Trial,
+    block::{LEN, WorkerCounts},
+    estimate::LatencyEstimate,
+    load::Load,
+    response_time::ResponseTime,
+    trial::Probation,
 };
 use crate::{
     Outcome, Status, Time,
@@ -32,8 +36,8 @@ pub struct EndpointState {
     estimate: LatencyEstimate,
     load: Load,
     number: u64,
-    /// What workers count apart, and where this one's is.
-    parts: Arc<Parts>,
+    /// What workers count apart of its block, by worker, and its place there.
+    apart: Arc<[WorkerCounts]>,
     place: usize,
 }
 
@@ -59,7 +63,7 @@ impl Seen {
 }
 
 impl EndpointState {
-    pub(super) fn new(shared: Arc<Shared>, number: u64, parts: Arc<Parts>, place: usize) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64, apart: Arc<[WorkerCounts]>, place: usize) -> Self {
         Self {
             counters: Counters::new(),
             response_time: ResponseTime::new(),
@@ -69,7 +73,7 @@ impl EndpointState {
             estimate: LatencyEstimate::new(),
             load: Load::new(),
             number,
-            parts,
+            apart,
             place,
         }
     }
@@ -77,17 +81,13 @@ impl EndpointState {
     /// Requests picked and not ended. O(workers).
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.counters.together.in_flight() + self.in_flight_apart()
+        self.in_flight_with(true)
     }
 
-    /// The same as picks compare it: with those counted apart if there may be any.
+    /// The same, if those need not be added that are counted apart.
     #[inline]
-    pub(crate) fn compared(&self, apart: bool) -> u64 {
+    pub(crate) fn in_flight_with(&self, apart: bool) -> u64 {
         self.counters.together.in_flight() + self.in_flight_apart_if(apart)
-    }
-
-    pub(super) fn in_flight_apart(&self) -> u64 {
-        self.parts.of(self.place).map(Count::in_flight).sum()
     }
 
     #[inline]
@@ -95,10 +95,22 @@ impl EndpointState {
         if apart { self.in_flight_apart() } else { 0 }
     }
 
+    pub(super) fn in_flight_apart(&self) -> u64 {
+        self.counted_apart().map(Count::in_flight).sum()
+    }
+
+    pub(super) fn requests_apart(&self) -> u64 {
+        self.counted_apart().map(Count::started).sum()
+    }
+
+    fn counted_apart(&self) -> impl Iterator<Item = &Count> {
+        self.apart.iter().map(|counts| &counts[self.place % LEN])
+    }
+
     /// Requests picked so far. O(workers).
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.counters.together.started() + self.parts.of(self.place).map(Count::started).sum::<u64>()
+        self.counters.together.started() + self.requests_apart()
     }
 
     /// Requests that failed at the endpoint so far.
@@ -179,20 +191,20 @@ impl EndpointState {
 
     /// Begins a request that is counted together with the others; how many are in flight with it.
     #[inline]
-    pub(super) fn begin(&self, pool: &Shared) -> u32 {
-        let in_flight = self.counters.together.begin() + self.in_flight_apart_if(pool.apart.may_be());
+    pub(super) fn begin_together(&self, pool: &Shared) -> u32 {
+        let in_flight = self.counters.together.begin_seen() + self.in_flight_apart_if(pool.apart.may_be());
         u32::try_from(in_flight).unwrap_or(u32::MAX)
     }
 
     /// The same, unless `max` are in flight already.
-    pub(super) fn begin_below(&self, max: u32, pool: &Shared) -> Option<u32> {
+    pub(super) fn begin_together_below(&self, max: u32, pool: &Shared) -> Option<u32> {
         let apart = self.in_flight_apart_if(pool.apart.may_be());
         let in_flight = apart + self.counters.together.begin_below(u64::from(max).saturating_sub(apart))?;
         Some(u32::try_from(in_flight).unwrap_or(u32::MAX))
     }
 
     #[inline]
-    pub(super) fn end(&self) {
+    pub(super) fn end_together(&self) {
         self.counters.together.end();
     }
 
@@ -206,8 +218,9 @@ impl EndpointState {
         self.number
     }
 
-    /// Learns from how a request ended that began with `load` in flight.
-    pub(crate) fn learn(&self, outcome: &Outcome, verdict: Verdict, load: u32) {
+    /// Learns from how a request ended that began with `load` in flight. Without a load, nothing of what a request may
+    /// expect at one: only Prequal goes by that, and with Prequal in play requests are counted together.
+    pub(crate) fn learn(&self, outcome: &Outcome, verdict: Verdict, load: Option<u32>) {
         self.counters.judge(verdict);
         match verdict {
             Verdict::Cancelled => {}
@@ -244,7 +257,9 @@ impl EndpointState {
             }
         };
         self.response_time.record(counts_as, outcome.now, rules.decay.load());
-        self.estimate.record(load, counts_as, outcome.now);
+        if let Some(load) = load {
+            self.estimate.record(load, counts_as, outcome.now);
+        }
     }
 
     fn set_failing(&self, failing: bool) {
@@ -262,7 +277,7 @@ impl EndpointState {
 
     /// An answer would have taken this long at least. Of one of which nothing is known that is news if it is above the
     /// pool's mean: it would go first again and again otherwise, and lose a request each time.
-    fn waited_in_vain(&self, outcome: &Outcome, load: u32) {
+    fn waited_in_vain(&self, outcome: &Outcome, load: Option<u32>) {
         let waited = nanos_f64(outcome.latency);
         let decay = self.shared.rules.decay.load();
         let mean = self.shared.rules.mean_latency.load();
@@ -271,7 +286,7 @@ impl EndpointState {
         if worse(self.response_time.read(outcome.now, decay)) {
             self.response_time.record(waited, outcome.now, decay);
         }
-        if worse(self.estimate.at(load.into(), outcome.now)) {
+        if let Some(load) = load.filter(|load| worse(self.estimate.at(u64::from(*load), outcome.now))) {
             self.estimate.record(load, waited, outcome.now);
         }
     }

@@ -42,7 +42,7 @@ impl Left {
 
     /// Forgets those that are gone for long.
     pub(super) fn forget(&mut self, now: Time) {
-        self.0.retain(|_, (record, since)| is_held(record) || now.since(*since) < REMEMBERED);
+        self.0.retain(|_, (record, since)| now.since(*since) < REMEMBERED || is_held(record));
     }
 }
 

@@ -207,7 +207,7 @@ fn bounded_load_is_bounded() {
 #[derive(Clone, Debug)]
 enum Step {
     Push { algorithm: usize, from: usize, count: usize },
-    Request { status: Option<u16>, keep: bool },
+    Request { status: Option<u16>, keep: bool, max: Option<u32> },
     Tick { milliseconds: u32 },
 }
 
@@ -215,8 +215,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (0..algorithms().len(), 0..4usize, 0..6usize)
             .prop_map(|(algorithm, from, count)| Step::Push { algorithm, from, count }),
-        8 => (prop_oneof![Just(None), Just(Some(200)), Just(Some(404)), Just(Some(503))], any::<bool>())
-            .prop_map(|(status, keep)| Step::Request { status, keep }),
+        8 => (
+            prop_oneof![Just(None), Just(Some(200)), Just(Some(404)), Just(Some(503))],
+            any::<bool>(),
+            prop_oneof![4 => Just(None), 1 => (1..4u32).prop_map(Some)],
+        )
+            .prop_map(|(status, keep, max)| Step::Request { status, keep, max }),
         2 => (0..40_000u32).prop_map(|milliseconds| Step::Tick { milliseconds }),
     ]
 }
@@ -252,14 +256,24 @@ proptest! {
                     }
                     known = from..from + count;
                 }
-                Step::Request { status, keep } => {
+                Step::Request { status, keep, max } => {
                     let now = pool.now;
                     let ids = known.clone().map(|index| format!("e{index}")).collect::<Vec<_>>();
-                    let Some(mut pick) = pool.pick(number.to_be_bytes().into(), &[]) else {
-                        prop_assert!(ids.is_empty(), "an ejection never takes the last endpoint");
+                    let key = number.to_be_bytes();
+                    let query = Query {
+                        client: Some(key.into()),
+                        key: Some(Key::Bytes(&key)),
+                        max_in_flight: max,
+                        ..Query::at(now, number as usize)
+                    };
+                    let Some(mut pick) = pool.balancer.pick(&query, &mut pool.rng) else {
+                        let room = ids.is_empty() || max.is_some();
+                        prop_assert!(room, "an ejection never takes the last endpoint");
                         continue;
                     };
                     prop_assert!(ids.contains(&pick.endpoint.id.to_string()));
+                    let has = pool.state.endpoint(&pick.endpoint.id).in_flight();
+                    prop_assert!(max.is_none_or(|max| has <= u64::from(max)), "{} in flight, at most {:?}", has, max);
                     if let Some(status) = status {
                         pick.guard.set_outcome(answered(status, now, MS));
                     }

@@ -1,6 +1,14 @@
 //! Requests in flight are the same number whether workers count them apart or together, and through the change.
 
-use evenkeel_balance::{Adaptive, Algorithm, Guard, PoolSpec, Query, SourceIpHash};
+use std::sync::{
+    Arc, RwLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use evenkeel_balance::{
+    Adaptive, Algorithm, Balancer, Guard, PoolSpec, PoolState, Query, SourceIpHash, Time,
+};
+use rand::{SeedableRng as _, rngs::SmallRng};
 
 use crate::common::{MS, Pool, equal};
 
@@ -80,4 +88,47 @@ fn a_request_may_end_on_another_thread() {
         let requests = ["e0", "e1"].map(|id| pool.state.endpoint(&id.into()).requests());
         assert_eq!(requests.iter().sum::<u64>(), 8, "{algorithm:?}");
     }
+}
+
+#[test]
+fn nothing_is_lost_while_threads_pick_and_the_counting_changes() {
+    const REQUESTS: u64 = 20_000;
+    let state = Arc::new(PoolState::new(3, &mut SmallRng::seed_from_u64(1)));
+    let balancer = |algorithm| Arc::new(Balancer::new(&PoolSpec::new(algorithm, equal(4)), &state));
+    let (current, made) = (RwLock::new(balancer(Algorithm::RoundRobin)), AtomicU64::new(0));
+    let picks = |worker: usize| {
+        let mut rng = SmallRng::seed_from_u64(worker as u64);
+        let mut open = Vec::new();
+        while made.fetch_add(1, Relaxed) < REQUESTS {
+            let balancer = Arc::clone(&current.read().expect("no panic"));
+            // Every third has a limit, once loads are compared.
+            let limited = *balancer.algorithm() != Algorithm::RoundRobin && worker == 2;
+            let max_in_flight = limited.then_some(1_000);
+            let pick = balancer.pick(&Query { max_in_flight, ..Query::at(Time::ZERO, worker) }, &mut rng);
+            open.push(pick.expect("an endpoint").guard);
+            if open.len() > 50 {
+                open.clear();
+            }
+        }
+        open
+    };
+    let open: Vec<Guard> = std::thread::scope(|scope| {
+        let picks = &picks;
+        let running = [0, 1, 2].map(|worker| scope.spawn(move || picks(worker)));
+        for (algorithm, after) in
+            [(Algorithm::LeastRequest { choices: 2 }, 5_000), (Algorithm::Random, 10_000)]
+        {
+            while made.load(Relaxed) < after {
+                std::hint::spin_loop();
+            }
+            *current.write().expect("no panic") = balancer(algorithm);
+            state.settle();
+        }
+        running.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
+    });
+    assert_eq!(state.in_flight(), open.len() as u64);
+    drop(open);
+    assert_eq!(state.in_flight(), 0);
+    let requests = ["e0", "e1", "e2", "e3"].map(|id| state.endpoint(&id.into()).requests());
+    assert_eq!(requests.iter().sum::<u64>(), REQUESTS);
 }

@@ -159,7 +159,7 @@ fn wanted(pool: &Pool) -> SmallVec<[usize; 8]> {
 /// at least as this proxy has sent it.
 fn reported(choice: &Choice, index: usize, max_age: Duration, now: Time) -> Option<ProbeAnswer> {
     let state = choice.balancer.state_of(index)?;
-    let own = u32::try_from(state.in_flight()).unwrap_or(u32::MAX);
+    let own = u32::try_from(choice.balancer.in_flight(index)?).unwrap_or(u32::MAX);
     if let Some(sample) = choice.measured.get(index)?.sample.read(max_age, now) {
         return Some(ProbeAnswer { in_flight: sample.in_flight.max(own), ..sample });
     }
