@@ -261,7 +261,7 @@ fn sample(report: &LoadReport) -> Option<ProbeAnswer> {
 mod tests {
     use evenkeel_api::schema;
     use evenkeel_balance::{
-        Algorithm, Backend, Balancer, Endpoint, Outcome, PoolSpec, PoolState, Query, Status,
+        Algorithm, Backend, Balancer, Endpoint, Outcome, PoolSpec, PoolState, Prequal, Query, Status,
     };
     use serde_json::json;
 
@@ -279,7 +279,8 @@ mod tests {
         let state = Arc::new(PoolState::new(1, &mut rand::rng()));
         let endpoints = vec![Endpoint::new("a", "10.0.0.1:80".parse().unwrap())];
         let backend = Backend { key: "all".to_owned(), weight: 1, endpoints };
-        let balancer = Balancer::new(&PoolSpec::new(Algorithm::RoundRobin, vec![backend]), &state);
+        let algorithm = Algorithm::Prequal(Prequal::default());
+        let balancer = Balancer::new(&PoolSpec::new(algorithm, vec![backend]), &state);
         let metrics = Metrics::new(false).unwrap();
         Choice { balancer, measured: vec![Arc::new(metrics.endpoint())] }
     }
