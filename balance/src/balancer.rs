@@ -90,6 +90,9 @@ impl Balancer {
     }
 
     pub(crate) fn from_plan(plan: &Plan, state: &Arc<PoolState>) -> Self {
+        if plan.algorithm.compares_loads() {
+            state.count_together();
+        }
         let mut built = Self {
             algorithm: plan.algorithm.clone(),
             backends: Vec::new(),
@@ -187,7 +190,12 @@ impl Balancer {
     /// Requests in flight to an endpoint, by [`Pick::index`], as picks compare them.
     #[must_use]
     pub fn in_flight(&self, index: usize) -> Option<u64> {
-        Some(self.slots.get(index)?.state.in_flight_with(self.state.shared().apart.may_be()))
+        self.slots.get(index).map(|slot| self.in_flight_to(slot))
+    }
+
+    /// The same of a slot.
+    pub(crate) fn in_flight_to(&self, slot: &Slot) -> u64 {
+        slot.state.in_flight_with(self.state.shared().apart.may_be())
     }
 
     /// Picks an endpoint and counts a request in flight to it, or `None` if no endpoint is left. Allocates nothing, and
@@ -320,7 +328,7 @@ impl Balancer {
         let on_trial = slot.probation && slot.state.trial() != Trial::Open;
         match () {
             () if self.is_tried(query.tried, index) || on_trial => Session::Gone,
-            () if query.finds_full(&slot.state, self.state.shared().apart.may_be()) => Session::Full,
+            () if query.finds_full(|| self.in_flight_to(slot)) => Session::Full,
             () => Session::At(index),
         }
     }

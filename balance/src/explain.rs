@@ -174,7 +174,7 @@ impl Balancer {
             _ if picked == Some(index) => Fate::Picked,
             _ if self.is_tried(query.tried, index) => Fate::Tried,
             _ if slot.probation && slot.state.trial() != Trial::Open => Fate::OnTrial,
-            _ if query.finds_full(&slot.state, self.state.shared().apart.may_be()) => Fate::Full,
+            _ if query.finds_full(|| self.in_flight_to(slot)) => Fate::Full,
             _ if !looked_at => Fate::OtherSet,
             Some(Score::Full(..)) => Fate::Full,
             Some(_) => Fate::ScoredWorse,

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    Endpoint, EndpointState, Time,
+    Endpoint, Time,
     orca::LoadReport,
     state::{Held, Mark, Shared},
 };
@@ -36,9 +36,9 @@ impl Query<'_> {
         Self { now, worker, client: None, key: None, affinity: None, tried: &[], max_in_flight: None }
     }
 
-    /// Whether an endpoint may take no more requests.
-    pub(crate) fn finds_full(&self, state: &EndpointState, apart: bool) -> bool {
-        self.max_in_flight.is_some_and(|max| state.in_flight_with(apart) >= u64::from(max))
+    /// Whether an endpoint with so many in flight may take no more requests.
+    pub(crate) fn finds_full(&self, in_flight: impl FnOnce() -> u64) -> bool {
+        self.max_in_flight.is_some_and(|max| in_flight() >= u64::from(max))
     }
 }
 

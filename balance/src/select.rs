@@ -51,7 +51,7 @@ impl Scene<'_> {
         let slot = || &self.slots[index];
         tried
             || (self.probation && slot().probation && slot().state.trial() != Trial::Open)
-            || self.query.finds_full(&slot().state, self.apart)
+            || self.query.finds_full(|| self.in_flight_to(slot()))
     }
 
     /// No endpoint is excluded, whichever it is.
@@ -162,9 +162,6 @@ impl Observe for Live {
 impl Candidates {
     /// `hash` names the set.
     pub(crate) fn new(algorithm: &Algorithm, members: &[Member], state: &PoolState, hash: u64) -> Self {
-        if algorithm.compares_loads() {
-            state.count_together();
-        }
         let weights = || members.iter().map(|member| member.weight).collect::<Vec<_>>();
         let alias = || Alias::new(&weights());
         match algorithm {
